@@ -175,9 +175,15 @@ type Call struct {
 	Env      []string
 	NoLog    bool
 	Services Services
-	// Output streams what a long command prints.
+	// Output streams what a long command prints. It is never nil.
 	Output func(stream string, data []byte)
+	// Log shows one line of the task's log. It is never nil.
+	Log func(level, message string, fields map[string]any)
 }
+
+// Callback is a Lua function among the arguments. Calling it takes the Lua
+// world's lock for as long as it runs.
+type Callback func(ctx context.Context, args ...any) ([]any, error)
 
 // Services is what a function can ask of the controller. On a host every call
 // crosses the wire and is untrusted there; the list is closed.

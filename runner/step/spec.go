@@ -19,6 +19,10 @@ type Spec struct {
 	// Shell is the whole command.
 	Snapshot []byte `msgpack:"sn,omitempty"`
 	Shell    string `msgpack:"sh,omitempty"`
+	// Call names one module function ("systemd.restart") to be called with Args
+	// instead of a command; for ad-hoc use.
+	Call string         `msgpack:"ca,omitempty"`
+	Args map[string]any `msgpack:"ag,omitempty"`
 
 	Workdir string            `msgpack:"wd,omitempty"`
 	Env     map[string]string `msgpack:"env,omitempty"`
@@ -58,6 +62,34 @@ type Segment struct {
 	StopOnFailure bool `msgpack:"sf,omitempty"`
 	// Values are the controller's values.yaml data, for the global "values".
 	Values any `msgpack:"va,omitempty"`
+	// Sources are the chunks that the snapshots refer to, Files the
+	// controller-side files that the steps name, Rendered their templates. The
+	// contents travel ahead as blobs, by hash, and only what the host lacks.
+	Sources  []Source   `msgpack:"so,omitempty"`
+	Files    []File     `msgpack:"fi,omitempty"`
+	Rendered []Rendered `msgpack:"rn,omitempty"`
+}
+
+// Source is one Lua source: Name is what messages show, Hash the hex SHA-256 of
+// the text.
+type Source struct {
+	Name string `msgpack:"n"`
+	Hash string `msgpack:"h"`
+}
+
+// File is one controller-side file, under the name the script uses for it.
+type File struct {
+	Src  string `msgpack:"s"`
+	Hash string `msgpack:"h"`
+	Size int64  `msgpack:"z"`
+	Mode uint32 `msgpack:"m"`
+}
+
+// Rendered is a template whose variables were known before sending.
+type Rendered struct {
+	Src    string `msgpack:"s"`
+	Engine string `msgpack:"e,omitempty"`
+	Hash   string `msgpack:"h"`
 }
 
 // Host is what a step knows about where it runs.
