@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# fuzz.sh TIME: runs every fuzz target of the repository, one after the other.
+set -euo pipefail
+grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | while read -r dir; do
+  for target in $(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$dir"/*_test.go | sed 's/func //'); do
+    echo "== $dir $target"
+    go test "$dir" -run '^$' -fuzz "^$target\$" -fuzztime "$1" </dev/null
+  done
+done
