@@ -54,3 +54,13 @@ func (e *ExitError) Error() string {
 	}
 	return fmt.Sprintf("exit code %d", e.Code)
 }
+
+// SizeError is a file that was not as long as it was said to be: its source
+// ended early, or bytes got lost. The old file is still in place.
+type SizeError struct {
+	Want, Got int64
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("got %d bytes of %d; the old file is untouched", e.Got, e.Want)
+}
