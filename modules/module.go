@@ -35,16 +35,20 @@ type Func struct {
 
 // Argument structs carry these tags on exported fields:
 //
-//	lua:"path,required"          name, then options: required, primary
+//	lua:"path,required,path"     name, then options: required, primary, path
 //	alias:"dest,name"            other names of the same argument
 //	enum:"present,absent"        allowed values
 //	doc:"Absolute path"          what it means; every field has one
 //
 // primary marks the field that a lone string fills, or a lone array when the
 // field is a slice; positional arguments fill fields in order of pos:"1",
-// pos:"2". Field types: string, bool, int, int64, float64, []string,
+// pos:"2". path marks a path on the host: it arrives absolute, with ~ and the
+// workdir resolved. A lone table is the named arguments, unless the field at
+// pos:"1" takes a table itself (any or a map). Field types: string, bool, int,
+// int64, float64, pointers to those (nil: not given), []string, []any,
 // map[string]string, map[string]any, any, Mode, time.Duration (seconds or
-// "5m"), *connection-free secrets as Secret, and Callback for a Lua function.
+// "5m"), Secret, and Callback for a Lua function. An embedded struct lends its
+// fields. Package spec walks all this.
 
 // Changer is a function that brings something into a wanted state. Its methods
 // are called on one filled argument struct: Check, then Apply unless the Diff
