@@ -329,8 +329,10 @@ func toYAML(in any, _ []any, kw map[string]any) (any, error) {
 }
 
 func fromJSON(in any, _ []any, _ map[string]any) (any, error) {
+	dec := json.NewDecoder(strings.NewReader(text(in)))
+	dec.UseNumber() // 1 and 1.0 print differently
 	var v any
-	if err := json.Unmarshal([]byte(text(in)), &v); err != nil {
+	if err := dec.Decode(&v); err != nil {
 		return nil, err
 	}
 	return plain(v), nil

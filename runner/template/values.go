@@ -2,7 +2,6 @@ package template
 
 import (
 	"encoding/json"
-	"math"
 )
 
 // plainMap copies vars into what both engines print as people expect. A number
@@ -18,10 +17,8 @@ func plainMap(vars map[string]any) map[string]any {
 
 func plain(v any) any {
 	switch v := v.(type) {
-	case float64:
-		if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
-			return int(v)
-		}
+	case int64:
+		return int(v)
 	case json.Number:
 		if i, err := v.Int64(); err == nil {
 			return int(i)
