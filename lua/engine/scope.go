@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// ErrClosed is the cause when a VM was closed while Lua code ran.
+var ErrClosed = errors.New("the Lua world was closed")
+
+// errReturned is the cause of a goroutine's end when its call is over.
+var errReturned = errors.New("the task that started it has ended")
+
+// scope is one Call: its context, and the goroutines started in it.
+type scope struct {
+	vm     *VM
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	over   chan struct{}
+
+	mu       sync.Mutex
+	children map[*Child]struct{}
+	ended    bool
+}
+
+func (vm *VM) newScope(ctx context.Context) (*scope, error) {
+	sc := &scope{vm: vm, over: make(chan struct{})}
+	sc.ctx, sc.cancel = context.WithCancelCause(ctx)
+	vm.mu.Lock()
+	defer vm.mu.Unlock()
+	if vm.closed {
+		sc.cancel(ErrClosed)
+		return nil, ErrClosed
+	}
+	vm.scopes[sc] = struct{}{}
+	return sc, nil
+}
+
+func (sc *scope) close() {
+	sc.cancel(errReturned)
+	sc.vm.mu.Lock()
+	delete(sc.vm.scopes, sc)
+	sc.vm.mu.Unlock()
+	close(sc.over)
+}
+
+// Child is a function that runs beside the one that started it.
+type Child struct {
+	name   string
+	cancel context.CancelCauseFunc
+	done   chan struct{}
+	rets   []lua.LValue
+	err    error
+}
+
+// Done is closed when the function has returned or failed.
+func (c *Child) Done() <-chan struct{} { return c.done }
+
+// Result returns what the function returned. Call it after Done, under the lock.
+func (c *Child) Result() ([]lua.LValue, error) { return c.rets, c.err }
+
+// Name is where the function was written, for messages.
+func (c *Child) Name() string { return c.name }
+
+// Cancel ends the function's thread, for the given reason.
+func (c *Child) Cancel(cause error) { c.cancel(cause) }
+
+// Spawn starts fn on a thread and a goroutine of its own. It belongs to the
+// Call that L runs in, carries the values of L's context, and begins when the
+// lock is free. The error of a call that is over already, or of a VM that was
+// closed, is the child's.
+func Spawn(L *lua.LState, fn *lua.LFunction, args ...lua.LValue) *Child {
+	vm := Of(L)
+	tc := threadContextOf(L)
+	c := &Child{name: functionName(fn), done: make(chan struct{})}
+	ctx, cancel := context.WithCancelCause(Context(L))
+	c.cancel = cancel
+	var sc *scope
+	if tc != nil {
+		sc = tc.scope
+	}
+	if sc == nil || !sc.add(c) {
+		cancel(errReturned)
+		c.err = &Error{Message: "cannot start a goroutine outside of a running script or task"}
+		close(c.done)
+		return c
+	}
+	child := vm.newThreadContext(ctx, sc)
+	if child.s.name == "" {
+		child.s.name = "goroutine " + c.name
+	} else {
+		child.s.name += ", goroutine " + c.name
+	}
+	go func() {
+		defer sc.remove(c)
+		defer close(c.done)
+		defer cancel(errReturned)
+		defer close(child.s.over)
+		if !vm.acquire(child.s, child.done) {
+			c.err = vm.interrupted(child, nil)
+			return
+		}
+		defer vm.release(child.s)
+		defer vm.watch(child, child.s.name)()
+		rets, failed := vm.protect(child, child, fn, args)
+		if failed != nil {
+			c.err = vm.newError(child, failed)
+			return
+		}
+		c.rets = rets
+	}()
+	return c
+}
+
+func (sc *scope) add(c *Child) bool {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	if sc.ended {
+		return false
+	}
+	if sc.children == nil {
+		sc.children = map[*Child]struct{}{}
+	}
+	sc.children[c] = struct{}{}
+	return true
+}
+
+func (sc *scope) remove(c *Child) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	delete(sc.children, c)
+}
+
+// running returns the children that have not ended. With none left, or with
+// last, no more can be added.
+func (sc *scope) running(last bool) []*Child {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	all := make([]*Child, 0, len(sc.children))
+	for c := range sc.children {
+		all = append(all, c)
+	}
+	if len(all) == 0 || last {
+		sc.ended = true
+	}
+	return all
+}
+
+// endChildren waits for the goroutines of a call, at most Linger and only when
+// the call succeeded; then it cancels them and waits for their end. The lock is
+// let go meanwhile.
+func (sc *scope) endChildren(tc *threadContext, succeeded bool) {
+	vm := sc.vm
+	first := sc.running(!succeeded)
+	if len(first) == 0 {
+		return
+	}
+	current := vm.main.G.CurrentThread
+	vm.release(tc.s)
+	defer func() {
+		vm.acquire(tc.s, nil)
+		vm.main.G.CurrentThread = current
+	}()
+	if succeeded {
+		sc.linger(tc.done)
+	}
+	rest := sc.running(true)
+	for _, c := range rest {
+		if succeeded && sc.ctx.Err() == nil {
+			vm.Log(tc, "warn", "the goroutine started at "+c.name+" was still running "+
+				vm.opts.Linger.String()+" after its task returned and was stopped: await it, or end its loop")
+		}
+		c.cancel(errReturned)
+	}
+	for _, c := range rest {
+		if !waitFor(c.done, vm.opts.StuckAfter) && vm.opts.Stuck != nil {
+			vm.opts.Stuck(tc.s.name + ", goroutine " + c.name)
+		}
+	}
+}
+
+// linger waits until no child runs, Linger is over or done is closed.
+func (sc *scope) linger(done <-chan struct{}) {
+	limit := time.NewTimer(sc.vm.opts.Linger)
+	defer limit.Stop()
+	for {
+		all := sc.running(false)
+		if len(all) == 0 {
+			return
+		}
+		select {
+		case <-all[0].done:
+			// remove follows done; ask for another child until it did.
+			sc.remove(all[0])
+		case <-limit.C:
+			return
+		case <-done:
+			return
+		}
+	}
+}
+
+// watch reports the strand of tc when it still holds the lock StuckAfter after
+// its context ended. The returned function ends the watch.
+func (vm *VM) watch(tc *threadContext, name string) func() {
+	if vm.opts.Stuck == nil || tc.done == nil {
+		return func() {}
+	}
+	stopped := make(chan struct{})
+	ended := make(chan struct{})
+	stop := context.AfterFunc(tc, func() {
+		defer close(ended)
+		for {
+			if waitFor(stopped, vm.opts.StuckAfter) {
+				return
+			}
+			if vm.holder.Load() == tc.s {
+				vm.opts.Stuck(name)
+				return
+			}
+		}
+	})
+	return func() {
+		close(stopped)
+		if !stop() {
+			<-ended
+		}
+	}
+}
