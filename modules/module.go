@@ -162,6 +162,8 @@ type Overlay interface {
 	PutUnknownFile(path string, mode fs.FileMode) // exists, content known only after the change
 	PutDir(path string, mode fs.FileMode)
 	PutLink(path, target string)
+	// PutAttrs plans mode and owner of something that is there; -1 keeps an id.
+	PutAttrs(path string, mode fs.FileMode, uid, gid int)
 	Remove(path string)
 	// Note remembers a planned fact under a key such as "package:nginx"; Noted
 	// asks for it.

@@ -1,0 +1,54 @@
+package bind
+
+import (
+	"context"
+
+	"github.com/sloth-runner/sloth/facts"
+	"github.com/sloth-runner/sloth/modules"
+)
+
+// Env is what surrounds the calls of one task. It travels in the context of the
+// task's Lua thread, and through it in that of every thread it starts.
+type Env struct {
+	Call modules.Call
+	// Check says that this is a plan: nothing may be changed. Viewer then shows
+	// the host as the plan would leave it, and Overlay takes what is planned.
+	// Without a Viewer the machine is looked at as it is.
+	Check   bool
+	Viewer  facts.Viewer
+	Overlay modules.Overlay
+	// Inert says that a file is only being read (validate, list, completion):
+	// calls that could change something are recorded, and not even checked.
+	Inert bool
+	// Effect is asked before the first effect of each call; an error keeps the
+	// call from happening. It may be nil.
+	Effect func(ctx context.Context, function string) error
+	// Called gets a record of every call of a changing function or a tool, also
+	// of those that changed nothing. Calls may come from several goroutines at
+	// once. It may be nil.
+	Called func(Record)
+}
+
+// Record is one call of a function that could change something.
+type Record struct {
+	Function string // "file_ops.copy"
+	File     string // where it was called; empty for ad-hoc calls
+	Line     int
+	Changed  bool // or, when Planned, would change
+	Planned  bool
+	Message  string
+	Diff     modules.Diff
+}
+
+type envKey struct{}
+
+// WithEnv returns a context whose calls are surrounded by e.
+func WithEnv(ctx context.Context, e *Env) context.Context {
+	return context.WithValue(ctx, envKey{}, e)
+}
+
+// EnvOf returns what surrounds calls under ctx, or nil.
+func EnvOf(ctx context.Context) *Env {
+	e, _ := ctx.Value(envKey{}).(*Env)
+	return e
+}

@@ -1,0 +1,68 @@
+//go:build linux || darwin
+
+package machine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxAttribute is the size of one extended attribute; the kernel's limit.
+const maxAttribute = 64 << 10
+
+// copyAttributes gives t the ACL, the security label and the user attributes
+// of p. Capabilities are not carried over to new content, as with a write.
+func copyAttributes(p, t place) error {
+	names, err := listAttributes(p.via())
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	buf := make([]byte, maxAttribute)
+	for _, name := range names {
+		label := name == "security.selinux"
+		if name != "system.posix_acl_access" && !label && !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "com.apple.") {
+			continue
+		}
+		n, err := unix.Lgetxattr(p.via(), name, buf)
+		if errors.Is(err, missingAttribute) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read its attribute %s: %w", name, err)
+		}
+		err = unix.Lsetxattr(t.via(), name, buf[:n], 0)
+		if err != nil && (label || strings.HasPrefix(name, "com.apple.")) && sameAttribute(t, name, buf[:n]) {
+			err = nil // the folder's policy gave it already
+		}
+		if err != nil && !unsupported(err) {
+			return fmt.Errorf("keep its attribute %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func sameAttribute(t place, name string, want []byte) bool {
+	buf := make([]byte, maxAttribute)
+	n, err := unix.Lgetxattr(t.via(), name, buf)
+	return err == nil && bytes.Equal(buf[:n], want)
+}
+
+func listAttributes(path string) ([]string, error) {
+	buf := make([]byte, maxAttribute)
+	n, err := unix.Llistxattr(path, buf)
+	if err != nil {
+		if unsupported(err) || err == unix.ENOENT {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("list its attributes: %w", err)
+	}
+	return strings.FieldsFunc(string(buf[:n]), func(r rune) bool { return r == 0 }), nil
+}
+
+func unsupported(err error) bool {
+	return errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS)
+}

@@ -1,0 +1,227 @@
+//go:build linux || darwin
+
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/sloth-runner/sloth/facts"
+	"github.com/sloth-runner/sloth/modules"
+)
+
+const (
+	termGrace = 2 * time.Second        // between TERM and KILL
+	tailGrace = 200 * time.Millisecond // for output once the program has ended
+	headBytes = 12 << 20               // of the output kept in memory, from the start
+	tailBytes = 4 << 20                // and from the end
+)
+
+// Query runs a program that only reports, in the C locale so that its words
+// can be read.
+func (m *machine) Query(ctx context.Context, argv ...string) (facts.Answer, error) {
+	return m.Run(ctx, modules.Cmd{Argv: argv, Env: []string{"LC_ALL=C"}})
+}
+
+// Run starts the program in a process group of its own and returns when it
+// ends, even if something it left behind holds its output open. When ctx ends
+// first the whole group gets TERM and 2 s later KILL, and the error wraps the
+// cause. Of each output 16 MiB are kept: the start and the end, with a line in
+// between that says what is missing. A program killed by a signal has the exit
+// code 128+signal, as in a shell.
+func (m *machine) Run(ctx context.Context, c modules.Cmd) (facts.Answer, error) {
+	if len(c.Argv) == 0 {
+		return facts.Answer{}, errors.New("run: no program is named")
+	}
+	if ctx.Err() != nil {
+		return facts.Answer{}, fmt.Errorf("run %s: %w", c.Argv[0], context.Cause(ctx))
+	}
+	path, err := m.program(c)
+	if err != nil {
+		return facts.Answer{}, fmt.Errorf("run %s: %w", c.Argv[0], err)
+	}
+	cmd := &exec.Cmd{
+		Path: path, Args: c.Argv, Dir: c.Dir, Stdin: c.Stdin,
+		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+		// Bounds the copying of Stdin once the program has ended.
+		WaitDelay: tailGrace,
+	}
+	if len(c.Env) > 0 {
+		cmd.Env = append(os.Environ(), c.Env...)
+	}
+	var out, errOut *pipe
+	if out, err = newPipe("stdout", c.Output); err == nil {
+		defer out.close()
+		if errOut, err = newPipe("stderr", c.Output); err == nil {
+			defer errOut.close()
+			cmd.Stdout, cmd.Stderr = out.w, errOut.w
+			err = cmd.Start()
+		}
+	}
+	if err != nil {
+		return facts.Answer{}, fmt.Errorf("run %s: %w", c.Argv[0], err)
+	}
+	var readers sync.WaitGroup
+	readers.Go(out.drain)
+	readers.Go(errOut.drain)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+
+	waitErr, stopped := await(ctx, cmd.Process.Pid, ended)
+	out.finish()
+	errOut.finish()
+	readers.Wait()
+	answer := facts.Answer{Stdout: out.kept.bytes(), Stderr: errOut.kept.bytes(), ExitCode: exitCode(cmd.ProcessState)}
+	if stopped {
+		return answer, fmt.Errorf("run %s: %w", c.Argv[0], context.Cause(ctx))
+	}
+	var exit *exec.ExitError
+	if waitErr != nil && !errors.As(waitErr, &exit) && !errors.Is(waitErr, exec.ErrWaitDelay) {
+		return answer, fmt.Errorf("run %s: %w", c.Argv[0], waitErr)
+	}
+	return answer, nil
+}
+
+// await waits for the program; when ctx ends first it ends the program's group.
+func await(ctx context.Context, pid int, ended <-chan error) (err error, stopped bool) {
+	select {
+	case err := <-ended:
+		return err, false
+	case <-ctx.Done():
+	}
+	_ = syscall.Kill(-pid, syscall.SIGTERM)
+	grace := time.NewTimer(termGrace)
+	defer grace.Stop()
+	// The group may outlive its leader: poll it until nobody is left.
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	reaped := false
+	for {
+		select {
+		case err = <-ended:
+			reaped, ended = true, nil
+		case <-poll.C:
+		case <-grace.C:
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+			if !reaped {
+				err = <-ended
+			}
+			return err, true
+		}
+		if reaped && errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) {
+			return err, true
+		}
+	}
+}
+
+// program finds what Argv[0] names, by the PATH the program will have.
+func (m *machine) program(c modules.Cmd) (string, error) {
+	name := c.Argv[0]
+	if filepath.Base(name) != name {
+		if !filepath.IsAbs(name) && c.Dir != "" {
+			return name, nil // relative to Dir, which the child enters first
+		}
+		return exec.LookPath(name)
+	}
+	return m.LookPath(name)
+}
+
+func exitCode(st *os.ProcessState) int {
+	if st == nil {
+		return -1
+	}
+	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return st.ExitCode()
+}
+
+// pipe takes one output of a program.
+type pipe struct {
+	name   string
+	r, w   *os.File
+	output func(string, []byte)
+	kept   kept
+}
+
+func newPipe(name string, output func(string, []byte)) (*pipe, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{name: name, r: r, w: w, output: output}, nil
+}
+
+func (p *pipe) drain() {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := p.r.Read(buf)
+		if n > 0 {
+			p.kept.write(buf[:n])
+			if p.output != nil {
+				p.output(p.name, buf[:n:n])
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// finish lets drain take what the ended program wrote, and no more than that
+// of whoever still holds the pipe.
+func (p *pipe) finish() {
+	p.w.Close()
+	_ = p.r.SetReadDeadline(time.Now().Add(tailGrace))
+}
+
+func (p *pipe) close() {
+	p.w.Close()
+	p.r.Close()
+}
+
+// kept is the start and the end of an output.
+type kept struct {
+	head  []byte
+	tail  []byte // a ring, once it is full
+	at    int    // where the ring begins
+	total int64
+}
+
+func (k *kept) write(data []byte) {
+	k.total += int64(len(data))
+	if room := headBytes - len(k.head); room > 0 {
+		n := min(room, len(data))
+		k.head = append(k.head, data[:n]...)
+		data = data[n:]
+	}
+	if room := tailBytes - len(k.tail); room > 0 {
+		n := min(room, len(data))
+		k.tail = append(k.tail, data[:n]...)
+		data = data[n:]
+	}
+	for len(data) > 0 {
+		n := copy(k.tail[k.at:], data)
+		k.at = (k.at + n) % len(k.tail)
+		data = data[n:]
+	}
+}
+
+func (k *kept) bytes() []byte {
+	lost := k.total - int64(len(k.head)) - int64(len(k.tail))
+	if len(k.tail) == 0 {
+		return k.head
+	}
+	out := k.head
+	if lost > 0 {
+		out = fmt.Appendf(out, "\n... [%d bytes left out] ...\n", lost)
+	}
+	return append(append(out, k.tail[k.at:]...), k.tail[:k.at]...)
+}
