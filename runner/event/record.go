@@ -6,14 +6,14 @@ import (
 	"reflect"
 	"time"
 
-	"github.com/vmihailenco/msgpack/v5"
+	"github.com/sloth-runner/sloth/modules/packed"
 )
 
 // MaxBody is the size of one encoded event; a worker that sends more is not
 // believed.
 const MaxBody = 16 << 20
 
-// kinds holds one value of every event type, by kind.
+// kinds holds the type of every event, by kind.
 var kinds = func() map[string]reflect.Type {
 	m := map[string]reflect.Type{}
 	for _, e := range []Event{RunStarted{}, TaskStarted{}, Output{}, Log{}, Called{}, TaskRetry{}, TaskDone{}, HostLost{}, Progress{}, RunDone{}} {
@@ -24,7 +24,7 @@ var kinds = func() map[string]reflect.Type {
 
 // Encode packs e for the wire.
 func Encode(e Event) (kind string, body []byte, err error) {
-	body, err = msgpack.Marshal(e)
+	body, err = packed.Marshal(e)
 	return e.kind(), body, err
 }
 
@@ -38,7 +38,7 @@ func Decode(kind string, body []byte) (Event, error) {
 		return nil, fmt.Errorf("event %s of %d bytes is over the limit of %d", kind, len(body), MaxBody)
 	}
 	p := reflect.New(t)
-	if err := msgpack.Unmarshal(body, p.Interface()); err != nil {
+	if err := packed.Unmarshal(body, p.Interface()); err != nil {
 		return nil, fmt.Errorf("event %s: %w", kind, err)
 	}
 	return p.Elem().Interface().(Event), nil
@@ -53,8 +53,19 @@ type Record struct {
 	Event json.RawMessage `json:"event"`
 }
 
-// Marshal makes a record line, without the newline.
+// Marshal makes a record line, without the newline. Data that JSON has no form
+// for is written as Plain says.
 func Marshal(seq uint64, at time.Time, e Event) ([]byte, error) {
+	switch t := e.(type) {
+	case TaskDone:
+		t.Outputs = Plain(t.Outputs)
+		e = t
+	case Log:
+		if t.Fields != nil {
+			t.Fields, _ = Plain(t.Fields).(map[string]any)
+		}
+		e = t
+	}
 	body, err := json.Marshal(e)
 	if err != nil {
 		return nil, err
@@ -76,5 +87,16 @@ func Unmarshal(line []byte) (Record, Event, error) {
 	if err := json.Unmarshal(r.Event, p.Interface()); err != nil {
 		return r, nil, fmt.Errorf("event %s: %w", r.Kind, err)
 	}
-	return r, p.Elem().Interface().(Event), nil
+	e := p.Elem().Interface().(Event)
+	switch t := e.(type) {
+	case TaskDone:
+		t.Outputs = Unplain(t.Outputs)
+		e = t
+	case Log:
+		if t.Fields != nil {
+			t.Fields, _ = Unplain(t.Fields).(map[string]any)
+		}
+		e = t
+	}
+	return r, e, nil
 }
