@@ -16,7 +16,8 @@ import (
 func cancelling(t *testing.T, open func(t testing.TB) connection.Conn) {
 	h := dial(t, open)
 	alive := func(pid string) bool {
-		_, _, err := h.run(nil, "kill", "-0", pid)
+		// A zombie is dead: its parent has yet to look.
+		_, _, err := h.run(nil, "/bin/sh", "-c", `kill -0 $1 2>/dev/null && ! grep -q "^State:.*Z" /proc/$1/status 2>/dev/null`, "sh", pid)
 		return err == nil
 	}
 	t.Run("before Start", func(t *testing.T) {

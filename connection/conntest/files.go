@@ -17,9 +17,9 @@ import (
 // file that was left behind.
 func (h *host) onlyFile(name string) {
 	h.t.Helper()
-	if got := strings.TrimSpace(h.sh(`ls -A "$1"`, h.dir)); got != name {
-		h.t.Errorf("folder holds %q, want %q", got, name)
-	}
+	eventually(h.t, "the folder holds "+name+" alone", func() bool {
+		return strings.TrimSpace(h.sh(`ls -A "$1"`, h.dir)) == name
+	})
 }
 
 func (h *host) download(path string) string {

@@ -1,0 +1,265 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/sloth-runner/sloth/connection"
+)
+
+var (
+	errClosed = errors.New("the connection is closed")
+	errSilent = errors.New("the host has gone silent")
+)
+
+// Conn is one SSH connection. An idle one costs one goroutine beside x/crypto's
+// three, and its keep-alive runs on a timer.
+type Conn struct {
+	d      *Dialer
+	e      *endpoint
+	wire   *wire
+	client ssh.Conn
+
+	done    chan struct{} // closed when the connection is gone
+	err     error         // why; valid after done
+	release func()        // gives up the share in a bastion
+
+	sessions sessions
+	lines    sync.Mutex     // orders the exec requests of Lines; see kill
+	wg       sync.WaitGroup // everything that must end before Close returns
+	sftp     sftpClient
+
+	mu      sync.Mutex
+	closed  bool // Close was called: nothing new for callers
+	gone    bool // done is closed, or about to be
+	procs   map[*process]struct{}
+	running []*process // started Lines that have not ended, in order
+	beat    *time.Timer
+}
+
+func newConn(d *Dialer, e *endpoint, w *wire, client ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) *Conn {
+	c := &Conn{d: d, e: e, wire: w, client: client, done: make(chan struct{}), procs: map[*process]struct{}{}}
+	go c.serve(chans, reqs)
+	c.startBeat()
+	return c
+}
+
+// serve refuses whatever the host asks for and notices the connection's end.
+func (c *Conn) serve(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
+	for chans != nil || reqs != nil {
+		select {
+		case ch, ok := <-chans:
+			if !ok {
+				chans = nil
+				continue
+			}
+			_ = ch.Reject(ssh.Prohibited, "sloth opens nothing to its hosts")
+		case r, ok := <-reqs:
+			if !ok {
+				reqs = nil
+				continue
+			}
+			_ = r.Reply(false, nil)
+		}
+	}
+	err := c.client.Wait()
+	if cause := c.wire.reason(); cause != nil {
+		err = cause
+	}
+	c.mu.Lock()
+	c.err = err
+	c.closed, c.gone = true, true
+	if c.beat != nil {
+		c.beat.Stop()
+	}
+	c.mu.Unlock()
+	c.wire.Close()
+	close(c.done)
+}
+
+// Done is closed once the connection is gone, whoever ended it.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// lost is the error of what was under way when the connection went.
+func (c *Conn) lost(op string) error {
+	hint := "the link or the host went down while this was under way"
+	err := c.err
+	switch {
+	case errors.Is(err, errClosed):
+		hint = ""
+	case broken(err):
+		err = errors.New("the connection broke")
+	}
+	return &connection.Error{Class: connection.ClassTCP, Host: c.e.label, Op: op, Err: err, Hint: hint}
+}
+
+// enter counts a user of the connection, or refuses it when it is closed.
+func (c *Conn) enter(op string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed && !c.gone {
+		return &connection.Error{Class: connection.ClassTCP, Host: c.e.label, Op: op, Err: errClosed}
+	}
+	return c.hold(op)
+}
+
+// hold is enter for what Close itself still needs. Call it with c.mu held.
+func (c *Conn) hold(op string) error {
+	if c.gone {
+		return c.lost(op)
+	}
+	c.wg.Add(1)
+	return nil
+}
+
+// Close implements connection.Conn. Commands that still run are ended on the
+// host first, which is given two seconds for that.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		<-c.done
+		c.wg.Wait()
+		return nil
+	}
+	c.closed = true
+	if c.beat != nil {
+		c.beat.Stop()
+	}
+	var procs []*process
+	for p := range c.procs {
+		procs = append(procs, p)
+	}
+	c.mu.Unlock()
+	if len(procs) > 0 {
+		c.endAll(procs)
+	}
+	c.wire.fail(errClosed)
+	<-c.done
+	c.wg.Wait()
+	if c.release != nil {
+		c.release()
+	}
+	return nil
+}
+
+// endAll cancels commands and waits until that is done.
+func (c *Conn) endAll(procs []*process) {
+	var wg sync.WaitGroup
+	for _, p := range procs {
+		p.end(&connection.Error{Class: connection.ClassTCP, Host: c.e.label, Op: "wait for command", Err: errClosed})
+		wg.Go(func() { <-p.killed })
+	}
+	all := make(chan struct{})
+	go func() { wg.Wait(); close(all) }()
+	timer := time.NewTimer(2 * time.Second)
+	defer timer.Stop()
+	select {
+	case <-all:
+	case <-c.done:
+	case <-timer.C:
+	}
+}
+
+// startBeat runs the keep-alive: TCP does not notice a silent peer, and
+// neither does x/crypto.
+func (c *Conn) startBeat() {
+	span, count := c.e.alive, c.e.aliveCount
+	if span == 0 {
+		span, count = c.d.config.KeepAlive, c.d.config.KeepAliveCount
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.beat = time.AfterFunc(span, func() { c.beatOnce(span, max(count, 1)) })
+	}
+}
+
+func (c *Conn) beatOnce(span time.Duration, count int) {
+	if err := c.enter("keep alive"); err != nil {
+		return
+	}
+	defer c.wg.Done()
+	next := span - c.wire.idle()
+	if next <= 0 {
+		// The reply itself may get stuck behind data; anything that arrives is
+		// a sign of life.
+		var watch *time.Timer
+		watch = time.AfterFunc(span*time.Duration(count), func() {
+			if c.wire.idle() >= span {
+				c.wire.fail(fmt.Errorf("%w: nothing arrived in %v", errSilent, c.wire.idle().Round(time.Second)))
+			}
+		})
+		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
+		watch.Stop()
+		if err != nil {
+			return
+		}
+		next = span
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.beat.Reset(next)
+	}
+}
+
+// openChannel opens a channel within the limits, whatever the host does.
+func (c *Conn) openChannel(ctx context.Context, kind string, payload []byte) (ssh.Channel, <-chan *ssh.Request, error) {
+	op := "open a " + kind + " channel"
+	c.mu.Lock()
+	err := c.hold(op)
+	c.mu.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	type opened struct {
+		ch   ssh.Channel
+		reqs <-chan *ssh.Request
+		err  error
+	}
+	result := make(chan opened)
+	abandoned := make(chan struct{})
+	go func() {
+		defer c.wg.Done()
+		ch, reqs, err := c.client.OpenChannel(kind, payload)
+		select {
+		case result <- opened{ch, reqs, err}:
+		case <-abandoned:
+			if err == nil {
+				ch.Close()
+				ssh.DiscardRequests(reqs)
+			}
+		}
+	}()
+	timer := time.NewTimer(c.d.config.ChannelTimeout)
+	defer timer.Stop()
+	select {
+	case o := <-result:
+		var refused *ssh.OpenChannelError
+		if o.err != nil && !errors.As(o.err, &refused) {
+			select {
+			case <-c.done:
+				return nil, nil, c.lost(op)
+			case <-timer.C:
+			}
+		}
+		return o.ch, o.reqs, o.err
+	case <-ctx.Done():
+		close(abandoned)
+		return nil, nil, ctx.Err()
+	case <-c.done:
+		close(abandoned)
+		return nil, nil, c.lost(op)
+	case <-timer.C:
+		close(abandoned)
+		return nil, nil, &connection.Error{Class: connection.ClassChannel, Host: c.e.label, Op: op, Err: fmt.Errorf("no answer in %v", c.d.config.ChannelTimeout)}
+	}
+}
+
+var _ connection.Conn = (*Conn)(nil)

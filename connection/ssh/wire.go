@@ -1,0 +1,138 @@
+package ssh
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// maxBeforeAuth is what a host may send before we are logged in: a normal
+// handshake is under 10 KB, banners included.
+const maxBeforeAuth = 1 << 20
+
+// wire is the transport below SSH: it counts, caps and watches what arrives.
+type wire struct {
+	net.Conn
+	rearm func() // asks the kernel for prompt acknowledgements
+
+	head     []byte       // read ahead while the version line is read byte by byte
+	said     []byte       // the beginning of what the host sent, for messages
+	budget   atomic.Int64 // bytes left before authentication; negative: no cap
+	lastRead atomic.Int64 // nanoseconds since start
+
+	mu    sync.Mutex
+	timer *time.Timer
+	cause error // why the connection was closed from this side
+}
+
+var start = time.Now()
+
+func sinceStart() int64 { return int64(time.Since(start)) }
+
+func newWire(c net.Conn) *wire {
+	w := &wire{Conn: c, rearm: quickAck(c)}
+	w.budget.Store(maxBeforeAuth)
+	return w
+}
+
+// Read is called by one goroutine at a time. x/crypto reads the version line
+// byte by byte; those small reads are served from one larger one.
+func (w *wire) Read(p []byte) (int, error) {
+	if len(w.head) > 0 {
+		n := copy(p, w.head)
+		w.head = w.head[n:]
+		return n, nil
+	}
+	w.rearm()
+	if len(p) >= 64 {
+		n, err := w.Conn.Read(p)
+		return n, w.account(p[:n], err)
+	}
+	buf := make([]byte, 512)
+	n, err := w.Conn.Read(buf)
+	err = w.account(buf[:n], err)
+	w.head = buf[copy(p, buf[:n]):n]
+	return min(n, len(p)), err
+}
+
+func (w *wire) account(got []byte, err error) error {
+	w.lastRead.Store(sinceStart())
+	if left := w.budget.Load(); left >= 0 {
+		w.mu.Lock()
+		w.said = append(w.said, got[:min(len(got), 256-len(w.said))]...)
+		w.mu.Unlock()
+		if left -= int64(len(got)); left < 0 {
+			return errors.New("it sent more than 1 MB before any login")
+		}
+		w.budget.Store(left)
+	}
+	if err != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.cause != nil {
+			return w.cause
+		}
+	}
+	return err
+}
+
+// loggedIn lifts the cap.
+func (w *wire) loggedIn() {
+	w.budget.Store(-1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.said = nil
+}
+
+// heard is the beginning of what the host sent before the login.
+func (w *wire) heard() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return clean(string(w.said))
+}
+
+// idle is how long nothing has arrived.
+func (w *wire) idle() time.Duration { return time.Duration(sinceStart() - w.lastRead.Load()) }
+
+// fail closes the connection with a reason that pending calls then return.
+func (w *wire) fail(cause error) {
+	w.mu.Lock()
+	if w.cause == nil {
+		w.cause = cause
+	}
+	w.mu.Unlock()
+	w.Conn.Close()
+}
+
+func (w *wire) reason() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cause
+}
+
+// within closes the connection unless the returned function, or another
+// within, comes first. It works where SetDeadline does not: over a jump host.
+func (w *wire) within(d time.Duration, what string) (stop func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	timer := time.AfterFunc(d, func() { w.fail(&timeoutError{what, d}) })
+	w.timer = timer
+	return func() { timer.Stop() }
+}
+
+// timeoutError is a phase that took too long.
+type timeoutError struct {
+	what  string
+	after time.Duration
+}
+
+func (e *timeoutError) Error() string {
+	return fmt.Sprintf("%s not finished after %v", e.what, e.after)
+}
+func (e *timeoutError) Timeout() bool { return true }
