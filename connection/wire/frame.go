@@ -1,0 +1,174 @@
+// Package wire is how a controller and the worker on a host speak: frames on
+// one byte stream, messages in frames. docs/wire.md describes it.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Version is the protocol's. Controller and shim are always of one build, so
+// another version on the other side means that something is wrong.
+const Version = 1
+
+// Limits that hold whoever is on the other side.
+const (
+	// MaxPayload is the most one frame carries.
+	MaxPayload = 64 << 10
+	// MaxMessage is the most one message is put together from.
+	MaxMessage = 64 << 20
+	// maxOpen is how many unfinished messages one side may have.
+	maxOpen = 8
+	// maxOpenBytes bounds what unfinished messages hold together.
+	maxOpenBytes = MaxMessage + 8*MaxPayload
+)
+
+// Kind is the type of a message.
+type Kind uint8
+
+// The kinds. A frame's type byte is the kind, with more set while further
+// frames of the same message follow.
+const (
+	KindHello Kind = iota + 1
+	KindWelcome
+	KindBlob
+	KindJob
+	KindDone
+	KindEvent
+	KindCall
+	KindReply
+	KindCancel
+	KindAck
+	KindPing
+	KindPong
+	KindBye
+	kindEnd // one past the last
+
+	more Kind = 0x80
+)
+
+// urgent messages overtake the others: they are small and change what the rest
+// means.
+func (k Kind) urgent() bool {
+	switch k {
+	case KindCancel, KindAck, KindPing, KindPong, KindBye:
+		return true
+	}
+	return false
+}
+
+var names = [...]string{"", "hello", "welcome", "blob", "job", "done", "event", "call", "reply", "cancel", "ack", "ping", "pong", "bye"}
+
+func (k Kind) String() string {
+	if int(k) < len(names) {
+		return names[k]
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// header is type, stream, length: the stream tells apart messages whose frames
+// are mixed.
+const header = 1 + 4 + 4
+
+// ErrProtocol is wrapped by every error about what the other side sent.
+var ErrProtocol = errors.New("not sloth's protocol")
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, header+MaxPayload); return &b }}
+
+// writeFrame writes one frame in one Write.
+func writeFrame(w io.Writer, kind Kind, stream uint32, payload []byte) error {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	b := (*buf)[:header+len(payload)]
+	b[0] = byte(kind)
+	binary.BigEndian.PutUint32(b[1:], stream)
+	binary.BigEndian.PutUint32(b[5:], uint32(len(payload)))
+	copy(b[header:], payload)
+	_, err := w.Write(b)
+	return err
+}
+
+// reader puts messages together. It holds no buffer while it waits for a frame.
+type reader struct {
+	r    io.Reader
+	open map[uint32]*partial
+	held int
+}
+
+type partial struct {
+	kind Kind
+	data []byte
+}
+
+// next returns the next whole message.
+func (r *reader) next() (Kind, []byte, error) {
+	for {
+		var h [header]byte
+		if _, err := io.ReadFull(r.r, h[:]); err != nil {
+			return 0, nil, err
+		}
+		kind, stream, size := Kind(h[0]), binary.BigEndian.Uint32(h[1:]), binary.BigEndian.Uint32(h[5:])
+		last := kind&more == 0
+		kind &^= more
+		if kind == 0 || kind >= kindEnd {
+			return 0, nil, fmt.Errorf("%w: a frame of type %d", ErrProtocol, h[0])
+		}
+		if size > MaxPayload {
+			return 0, nil, fmt.Errorf("%w: a frame of %d bytes, the limit is %d", ErrProtocol, size, MaxPayload)
+		}
+		p := r.open[stream]
+		if p == nil && last {
+			data := make([]byte, size)
+			if _, err := io.ReadFull(r.r, data); err != nil {
+				return 0, nil, unexpected(err)
+			}
+			return kind, data, nil
+		}
+		if err := r.append(p, kind, stream, int(size)); err != nil {
+			return 0, nil, err
+		}
+		if last {
+			p = r.open[stream]
+			delete(r.open, stream)
+			r.held -= len(p.data)
+			return kind, p.data, nil
+		}
+	}
+}
+
+// append reads size bytes into the message of that stream.
+func (r *reader) append(p *partial, kind Kind, stream uint32, size int) error {
+	switch {
+	case p == nil && len(r.open) >= maxOpen:
+		return fmt.Errorf("%w: more than %d unfinished messages", ErrProtocol, maxOpen)
+	case p == nil:
+		p = &partial{kind: kind}
+		if r.open == nil {
+			r.open = map[uint32]*partial{}
+		}
+		r.open[stream] = p
+	case p.kind != kind:
+		return fmt.Errorf("%w: a %s goes on as %s", ErrProtocol, p.kind, kind)
+	}
+	if len(p.data)+size > MaxMessage || r.held+size > maxOpenBytes {
+		return fmt.Errorf("%w: a %s of more than %d bytes", ErrProtocol, kind, MaxMessage)
+	}
+	old := len(p.data)
+	p.data = append(p.data, make([]byte, size)...)
+	r.held += size
+	if _, err := io.ReadFull(r.r, p.data[old:]); err != nil {
+		return unexpected(err)
+	}
+	return nil
+}
+
+// unexpected makes the end of the stream inside a frame an error of its own.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
