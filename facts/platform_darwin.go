@@ -1,0 +1,6 @@
+package facts
+
+var (
+	processorOf = host.darwinProcessor
+	memoryOf    = host.darwinMemory
+)

@@ -1,0 +1,6 @@
+package facts
+
+var (
+	processorOf = host.processor
+	memoryOf    = host.memory
+)
