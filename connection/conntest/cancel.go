@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -30,10 +32,12 @@ func cancelling(t *testing.T, open func(t testing.TB) connection.Conn) {
 	// Cancelled again and again in the first moments: in whatever state the
 	// command was, nothing of it may stay behind.
 	t.Run("at every moment of the start", func(t *testing.T) {
+		// A duration that nobody else sleeps.
+		length := strconv.Itoa(100_000 + rand.IntN(900_000))
 		for i := range 12 {
 			ctx, cancel := context.WithCancel(context.Background())
 			timer := time.AfterFunc(time.Duration(i)*500*time.Microsecond, cancel)
-			p, err := h.conn.Start(ctx, connection.Command{Argv: []string{"/bin/sh", "-c", "exec sleep 98765.4321"}})
+			p, err := h.conn.Start(ctx, connection.Command{Argv: []string{"/bin/sh", "-c", "exec sleep " + length}})
 			if err == nil {
 				err = within(t, p)
 			}
@@ -44,8 +48,7 @@ func cancelling(t *testing.T, open func(t testing.TB) connection.Conn) {
 			cancel()
 		}
 		eventually(t, "every command is gone", func() bool {
-			// The bracket keeps the pattern from matching itself.
-			out, _, _ := h.run(nil, "/bin/sh", "-c", `for f in /proc/[0-9]*/cmdline; do tr '\0' ' ' <$f 2>/dev/null; echo; done | grep '^sleep 98765[.]4321'`)
+			out, _, _ := h.run(nil, "/bin/sh", "-c", `for f in /proc/[0-9]*/cmdline; do tr '\0' ' ' <$f 2>/dev/null; echo; done | grep "^sleep $1 "`, "sh", length)
 			return out == ""
 		})
 	})

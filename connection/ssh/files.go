@@ -281,10 +281,11 @@ func (c *Conn) run(ctx context.Context, stdin io.Reader, stdout io.Writer, argv 
 	var exit *connection.ExitError
 	if errors.As(err, &exit) {
 		said := clean(complaint.String())
-		if strings.Contains(said, "No such file") || strings.Contains(said, "nonexistent directory") || strings.Contains(said, "no such file") {
+		low := strings.ToLower(said)
+		if strings.Contains(low, "no such file") || strings.Contains(low, "nonexistent") {
 			return fmt.Errorf("%s: %w", said, fs.ErrNotExist)
 		}
-		if strings.Contains(said, "ermission denied") {
+		if strings.Contains(low, "permission denied") {
 			return fmt.Errorf("%s: %w", said, fs.ErrPermission)
 		}
 		return fmt.Errorf("%s (%w)", said, err)

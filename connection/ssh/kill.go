@@ -61,15 +61,17 @@ func (p *process) kill() {
 	p.mu.Lock()
 	exited := p.exited
 	p.mu.Unlock()
-	if !exited && !p.killGroup(ctx) {
-		p.signal(ctx)
+	// Where no session is free, sshd itself is asked; where it refuses, one may
+	// become free in time.
+	if !exited && !p.killGroup(ctx, false) && !p.signal(ctx) {
+		p.killGroup(ctx, true)
 	}
 	p.ch.Close()
 }
 
 // killGroup runs the script; false when there was no session for it or it did
 // not find the command.
-func (p *process) killGroup(ctx context.Context) bool {
+func (p *process) killGroup(ctx context.Context, wait bool) bool {
 	c := p.conn
 	index, count := 0, 0
 	if p.marker == "" {
@@ -84,7 +86,7 @@ func (p *process) killGroup(ctx context.Context) bool {
 	if err != nil {
 		return false
 	}
-	ch, reqs, err := c.session(ctx, false)
+	ch, reqs, err := c.session(ctx, wait)
 	if err != nil {
 		return false
 	}
@@ -116,22 +118,23 @@ func (p *process) killGroup(ctx context.Context) bool {
 	}
 }
 
-// signal asks sshd itself, which answers only to owners of unprivileged
-// sessions.
-func (p *process) signal(ctx context.Context) {
+// signal asks sshd itself, which does it for unprivileged logins only.
+func (p *process) signal(ctx context.Context) bool {
 	send := func(name string) bool {
 		ok, err := p.ch.SendRequest("signal", true, ssh.Marshal(&struct{ Signal string }{name}))
 		return ok && err == nil
 	}
 	stop := context.AfterFunc(ctx, func() { p.ch.Close() })
 	defer stop()
-	if send("TERM") {
-		timer := time.NewTimer(time.Second)
-		defer timer.Stop()
-		select {
-		case <-p.outDone: // the group has let go of its output
-		case <-timer.C:
-		}
-		send("KILL")
+	if !send("TERM") {
+		return false
 	}
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-p.outDone: // the group has let go of its output
+	case <-timer.C:
+	}
+	send("KILL")
+	return true
 }
