@@ -41,6 +41,9 @@ func (f *file) String() string {
 	return "file (" + f.name + ")"
 }
 
+// LuaName says what a handle is, for messages.
+func (f *file) LuaName() string { return "open file " + f.name }
+
 // interrupt makes a read that waits return, where the operating system can:
 // pipes and terminals, not plain files.
 func (f *file) interrupt() {

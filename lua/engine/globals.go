@@ -167,8 +167,8 @@ func (p *pristine) snapshot(v lua.LValue, depth int) {
 }
 
 // LibraryPath returns the name under which every machine has the value, such as
-// "string.format": a function, table or userdata that can be reached from the
-// globals as Pristine recorded them.
+// "string.format": a function, a userdata or a table with functions that could
+// be reached from the globals when Pristine recorded them.
 func (vm *VM) LibraryPath(v lua.LValue) (string, bool) {
 	p := vm.pristine
 	if p.paths == nil {
@@ -188,7 +188,7 @@ func (p *pristine) name(path string, v lua.LValue, depth int) {
 			p.paths[v] = path
 		}
 	case *lua.LTable:
-		if _, known := p.paths[v]; known || depth == 0 {
+		if _, known := p.paths[v]; known || !p.code(v, depth) {
 			return
 		}
 		p.paths[v] = path
@@ -197,6 +197,28 @@ func (p *pristine) name(path string, v lua.LValue, depth int) {
 			p.name(path+"."+key, content[key], depth-1)
 		}
 	}
+}
+
+// code reports whether a table is a library: it holds functions or objects, or
+// has a metatable. A table of plain data travels by value.
+func (p *pristine) code(t *lua.LTable, depth int) bool {
+	if depth == 0 {
+		return false
+	}
+	if t.Metatable != lua.LNil {
+		return true
+	}
+	for _, v := range p.tables[t] {
+		switch v := v.(type) {
+		case *lua.LFunction, *lua.LUserData:
+			return true
+		case *lua.LTable:
+			if v != t && p.code(v, depth-1) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // LibraryValue is the inverse of LibraryPath. L's thread holds the lock.
@@ -215,6 +237,15 @@ func (vm *VM) LibraryValue(L *lua.LState, path string) (lua.LValue, bool) {
 		v, ok = vm.pristine.tables[t][key]
 	}
 	return v, ok
+}
+
+// IsLibrary reports whether every machine has a global of this name.
+func (vm *VM) IsLibrary(name string) bool {
+	vm.mu.Lock()
+	_, lazy := vm.lazy[name]
+	vm.mu.Unlock()
+	_, known := vm.pristine.globals[name]
+	return lazy || known
 }
 
 // ChangedGlobal returns the value of a global that differs from what Pristine

@@ -104,6 +104,18 @@ type VM struct {
 	scopes map[*scope]struct{} // calls under way, for Close
 	closed bool
 	memory *memoryWatch
+
+	attached sync.Map
+}
+
+// Attach keeps a value with the VM under a key of the caller's own type, for
+// packages that install something in it.
+func (vm *VM) Attach(key, value any) { vm.attached.Store(key, value) }
+
+// Attached returns what was attached under key, or nil.
+func (vm *VM) Attached(key any) any {
+	v, _ := vm.attached.Load(key)
+	return v
 }
 
 // registryKey names the VM in gopher-lua's registry table, which no Lua code
