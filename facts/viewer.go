@@ -49,4 +49,6 @@ type FileInfo struct {
 type Answer struct {
 	Stdout, Stderr []byte
 	ExitCode       int
+	Signal         string // the signal that killed it ("SIGKILL"), or empty
+	Lost           int64  // bytes of output that were too many to keep
 }

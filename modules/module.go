@@ -151,6 +151,7 @@ type Cmd struct {
 	Env   []string // appended to the inherited environment, "K=v"
 	Dir   string
 	Stdin io.Reader
+	User  string // runs as this user (name or number); only root can; empty: as the process itself
 	// Output is called with each piece of output while the program runs, and may be nil.
 	Output func(stream string, data []byte)
 }

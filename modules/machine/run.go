@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
 )
@@ -47,14 +49,15 @@ func (m *machine) Run(ctx context.Context, c modules.Cmd) (facts.Answer, error) 
 	if err != nil {
 		return facts.Answer{}, fmt.Errorf("run %s: %w", c.Argv[0], err)
 	}
+	who, err := m.become(c.User)
+	if err != nil {
+		return facts.Answer{}, fmt.Errorf("run %s %w", c.Argv[0], err)
+	}
 	cmd := &exec.Cmd{
-		Path: path, Args: c.Argv, Dir: c.Dir, Stdin: c.Stdin,
-		SysProcAttr: &syscall.SysProcAttr{Setpgid: true},
+		Path: path, Args: c.Argv, Dir: c.Dir, Stdin: c.Stdin, Env: who.environment(c.Env),
+		SysProcAttr: who.attr,
 		// Bounds the copying of Stdin once the program has ended.
 		WaitDelay: tailGrace,
-	}
-	if len(c.Env) > 0 {
-		cmd.Env = append(os.Environ(), c.Env...)
 	}
 	var out, errOut *pipe
 	if out, err = newPipe("stdout", c.Output); err == nil {
@@ -79,6 +82,8 @@ func (m *machine) Run(ctx context.Context, c modules.Cmd) (facts.Answer, error) 
 	errOut.finish()
 	readers.Wait()
 	answer := facts.Answer{Stdout: out.kept.bytes(), Stderr: errOut.kept.bytes(), ExitCode: exitCode(cmd.ProcessState)}
+	answer.Lost = out.kept.lost() + errOut.kept.lost()
+	answer.Signal = signalName(cmd.ProcessState)
 	if stopped {
 		return answer, fmt.Errorf("run %s: %w", c.Argv[0], context.Cause(ctx))
 	}
@@ -131,6 +136,17 @@ func (m *machine) program(c modules.Cmd) (string, error) {
 		return exec.LookPath(name)
 	}
 	return m.LookPath(name)
+}
+
+// signalName is the signal that ended a program, or empty.
+func signalName(st *os.ProcessState) string {
+	if st == nil {
+		return ""
+	}
+	if ws, ok := st.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		return unix.SignalName(ws.Signal())
+	}
+	return ""
 }
 
 func exitCode(st *os.ProcessState) int {
@@ -214,8 +230,11 @@ func (k *kept) write(data []byte) {
 	}
 }
 
+// lost is how many bytes are not kept.
+func (k *kept) lost() int64 { return k.total - int64(len(k.head)) - int64(len(k.tail)) }
+
 func (k *kept) bytes() []byte {
-	lost := k.total - int64(len(k.head)) - int64(len(k.tail))
+	lost := k.lost()
 	if len(k.tail) == 0 {
 		return k.head
 	}
