@@ -1,0 +1,364 @@
+// Package service carries modules.Services across the wire: Client on the
+// host, Dispatch on the controller. The list of services is closed.
+package service
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+
+	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// Limits on one call.
+const (
+	maxBody  = 32 << 20
+	maxChunk = 1 << 20 // of a file
+	ahead    = 8       // chunks asked for before they are needed
+)
+
+type (
+	stateArgs struct {
+		Op   string `msgpack:"o"`
+		Args []any  `msgpack:"a"`
+	}
+	fileArgs struct {
+		Src    string `msgpack:"s"`
+		Hash   string `msgpack:"h,omitempty"` // the version that was opened
+		Offset int64  `msgpack:"o"`
+	}
+	fileReply struct {
+		Size int64       `msgpack:"z"`
+		Hash string      `msgpack:"h"`
+		Mode fs.FileMode `msgpack:"m"`
+		Data []byte      `msgpack:"d"`
+	}
+	templateArgs struct {
+		Src    string         `msgpack:"s"`
+		Engine string         `msgpack:"e"`
+		Vars   map[string]any `msgpack:"v"`
+	}
+	requireReply struct {
+		Source []byte `msgpack:"s"`
+		Path   string `msgpack:"p"`
+	}
+	inventoryArgs struct {
+		What string `msgpack:"w"`
+		Arg  string `msgpack:"a"`
+	}
+	setArgs struct {
+		Key   string `msgpack:"k"`
+		Value any    `msgpack:"v"`
+	}
+)
+
+// Dispatch serves one call. service and body are a stranger's.
+func Dispatch(ctx context.Context, svc modules.Services, service string, body []byte) ([]byte, error) {
+	if len(body) > maxBody {
+		return nil, fmt.Errorf("%s: %d bytes are over the limit of %d", service, len(body), maxBody)
+	}
+	if err := wire.CheckDepth(body); err != nil {
+		return nil, fmt.Errorf("%s: %w", service, err)
+	}
+	reply, err := dispatch(ctx, svc, service, body)
+	if err != nil {
+		return nil, err
+	}
+	return msgpack.Marshal(reply)
+}
+
+// decode reads arguments of one type.
+func decode[T any](body []byte) (T, error) {
+	var v T
+	err := msgpack.Unmarshal(body, &v)
+	return v, err
+}
+
+func dispatch(ctx context.Context, svc modules.Services, service string, body []byte) (any, error) {
+	switch service {
+	case "state":
+		a, err := decode[stateArgs](body)
+		if err != nil {
+			return nil, err
+		}
+		return svc.State(ctx, a.Op, a.Args)
+	case "file":
+		a, err := decode[fileArgs](body)
+		if err != nil {
+			return nil, err
+		}
+		return readChunk(ctx, svc, a)
+	case "list":
+		dir, err := decode[string](body)
+		if err != nil {
+			return nil, err
+		}
+		return svc.List(ctx, dir)
+	case "template":
+		a, err := decode[templateArgs](body)
+		if err != nil {
+			return nil, err
+		}
+		return svc.Template(ctx, a.Src, a.Engine, a.Vars)
+	case "secret":
+		name, err := decode[string](body)
+		if err != nil {
+			return nil, err
+		}
+		return svc.Secret(ctx, name)
+	case "require":
+		name, err := decode[string](body)
+		if err != nil {
+			return nil, err
+		}
+		source, path, err := svc.Require(ctx, name)
+		return requireReply{source, path}, err
+	case "run":
+		task, err := decode[[]byte](body)
+		if err != nil {
+			return nil, err
+		}
+		return svc.RunTask(ctx, task)
+	case "notify":
+		name, err := decode[string](body)
+		if err != nil {
+			return nil, err
+		}
+		return nil, svc.Notify(ctx, name)
+	case "inventory":
+		a, err := decode[inventoryArgs](body)
+		if err != nil {
+			return nil, err
+		}
+		return svc.Inventory(ctx, a.What, a.Arg)
+	case "host.set":
+		a, err := decode[setArgs](body)
+		if err != nil {
+			return nil, err
+		}
+		return nil, svc.SetHostVar(ctx, a.Key, a.Value)
+	}
+	return nil, fmt.Errorf("there is no service %.40q", service)
+}
+
+// readChunk reads a piece of a file. The version is checked, so that a file
+// that changes while it travels is an error and not a mixture.
+func readChunk(ctx context.Context, svc modules.Services, a fileArgs) (fileReply, error) {
+	f, err := svc.File(ctx, a.Src)
+	if err != nil {
+		return fileReply{}, err
+	}
+	defer f.Close()
+	if a.Hash != "" && a.Hash != f.Hash {
+		return fileReply{}, fmt.Errorf("read %s: it changed while it was being sent", a.Src)
+	}
+	if a.Offset < 0 || a.Offset > f.Size {
+		return fileReply{}, fmt.Errorf("read %s: there is nothing at %d", a.Src, a.Offset)
+	}
+	if seeker, ok := f.ReadCloser.(io.Seeker); ok {
+		_, err = seeker.Seek(a.Offset, io.SeekStart)
+	} else {
+		_, err = io.CopyN(io.Discard, f, a.Offset)
+	}
+	if err != nil {
+		return fileReply{}, fmt.Errorf("read %s: %w", a.Src, err)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxChunk))
+	if err != nil {
+		return fileReply{}, fmt.Errorf("read %s: %w", a.Src, err)
+	}
+	return fileReply{Size: f.Size, Hash: f.Hash, Mode: f.Mode, Data: data}, nil
+}
+
+// Caller sends one call and waits for its answer.
+type Caller func(ctx context.Context, service string, body []byte) ([]byte, error)
+
+// Ahead is what travelled with a segment and so costs no call.
+type Ahead struct {
+	Files    map[string]modules.FileEntry // by the name the script uses; Hash and Size set
+	Rendered map[string]string            // template name -> blob hash
+	Blob     func(hash string) ([]byte, bool)
+}
+
+// Client answers from what travelled ahead, and asks for the rest.
+type Client struct {
+	call  Caller
+	ahead Ahead
+}
+
+var _ modules.Services = (*Client)(nil)
+
+// NewClient returns the services as a host has them.
+func NewClient(call Caller, ahead Ahead) *Client {
+	if ahead.Blob == nil {
+		ahead.Blob = func(string) ([]byte, bool) { return nil, false }
+	}
+	return &Client{call, ahead}
+}
+
+func ask[T any](ctx context.Context, c *Client, service string, args any) (T, error) {
+	var out T
+	body, err := msgpack.Marshal(args)
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", service, err)
+	}
+	reply, err := c.call(ctx, service, body)
+	if err != nil {
+		return out, err
+	}
+	if err := msgpack.Unmarshal(reply, &out); err != nil {
+		return out, fmt.Errorf("%s: the answer cannot be read: %w", service, err)
+	}
+	return out, nil
+}
+
+// State performs one operation of the state module on the controller.
+func (c *Client) State(ctx context.Context, op string, args []any) ([]any, error) {
+	return ask[[]any](ctx, c, "state", stateArgs{op, args})
+}
+
+// List names the files below a controller-side folder.
+func (c *Client) List(ctx context.Context, dir string) ([]modules.FileEntry, error) {
+	return ask[[]modules.FileEntry](ctx, c, "list", dir)
+}
+
+// Template renders on the controller, unless that was done ahead.
+func (c *Client) Template(ctx context.Context, src, engine string, vars map[string]any) ([]byte, error) {
+	if len(vars) == 0 && engine == "" {
+		if hash, ok := c.ahead.Rendered[src]; ok {
+			if text, ok := c.ahead.Blob(hash); ok {
+				return text, nil
+			}
+		}
+	}
+	return ask[[]byte](ctx, c, "template", templateArgs{src, engine, vars})
+}
+
+// Secret asks for a secret by name.
+func (c *Client) Secret(ctx context.Context, name string) (string, error) {
+	return ask[string](ctx, c, "secret", name)
+}
+
+// Require asks for the source of a library.
+func (c *Client) Require(ctx context.Context, name string) ([]byte, string, error) {
+	r, err := ask[requireReply](ctx, c, "require", name)
+	return r.Source, r.Path, err
+}
+
+// RunTask asks for a nested run and waits for its end.
+func (c *Client) RunTask(ctx context.Context, task []byte) ([]byte, error) {
+	return ask[[]byte](ctx, c, "run", task)
+}
+
+// Notify queues a handler for this host.
+func (c *Client) Notify(ctx context.Context, handler string) error {
+	_, err := ask[any](ctx, c, "notify", handler)
+	return err
+}
+
+// Inventory asks what the inventory knows.
+func (c *Client) Inventory(ctx context.Context, what, arg string) (any, error) {
+	return ask[any](ctx, c, "inventory", inventoryArgs{what, arg})
+}
+
+// SetHostVar keeps a variable of this host for the run.
+func (c *Client) SetHostVar(ctx context.Context, key string, value any) error {
+	_, err := ask[any](ctx, c, "host.set", setArgs{key, value})
+	return err
+}
+
+// File opens a controller-side file; what is large arrives piece by piece, a
+// few pieces ahead of the reader.
+func (c *Client) File(ctx context.Context, src string) (modules.File, error) {
+	if e, ok := c.ahead.Files[src]; ok {
+		if data, ok := c.ahead.Blob(e.Hash); ok {
+			return modules.File{ReadCloser: io.NopCloser(bytes.NewReader(data)), Size: e.Size, Hash: e.Hash, Mode: e.Mode}, nil
+		}
+	}
+	first, err := ask[fileReply](ctx, c, "file", fileArgs{Src: src})
+	if err != nil {
+		return modules.File{}, err
+	}
+	r := &remoteFile{c: c, src: src, size: first.Size, want: first.Hash, sum: sha256.New(), piece: first.Data, asked: int64(len(first.Data))}
+	r.ctx, r.cancel = context.WithCancel(ctx)
+	return modules.File{ReadCloser: r, Size: first.Size, Hash: first.Hash, Mode: first.Mode}, nil
+}
+
+// remoteFile reads a controller-side file in order.
+type remoteFile struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	c      *Client
+	src    string
+	size   int64
+	want   string
+	sum    hash.Hash
+
+	piece  []byte
+	read   int64
+	asked  int64
+	coming []chan piece
+}
+
+type piece struct {
+	data []byte
+	err  error
+}
+
+func (r *remoteFile) Read(p []byte) (int, error) {
+	for len(r.piece) == 0 {
+		r.ask()
+		if len(r.coming) == 0 {
+			if r.read != r.size || hex.EncodeToString(r.sum.Sum(nil)) != r.want {
+				return 0, fmt.Errorf("read %s: %d bytes of %d arrived, or not as they were sent", r.src, r.read, r.size)
+			}
+			return 0, io.EOF
+		}
+		next := <-r.coming[0]
+		r.coming = r.coming[1:]
+		if next.err != nil {
+			return 0, next.err
+		}
+		r.piece = next.data
+	}
+	n := copy(p, r.piece)
+	r.sum.Write(p[:n])
+	r.piece = r.piece[n:]
+	r.read += int64(n)
+	return n, nil
+}
+
+// ask keeps a few pieces on their way.
+func (r *remoteFile) ask() {
+	for r.asked < r.size && len(r.coming) < ahead {
+		offset := r.asked
+		n := min(maxChunk, r.size-offset)
+		r.asked += n
+		ch := make(chan piece, 1)
+		r.coming = append(r.coming, ch)
+		go func() {
+			reply, err := ask[fileReply](r.ctx, r.c, "file", fileArgs{r.src, r.want, offset})
+			if err == nil && int64(len(reply.Data)) != n {
+				err = fmt.Errorf("read %s: a piece of %d bytes instead of %d", r.src, len(reply.Data), n)
+			}
+			ch <- piece{reply.Data, err}
+		}()
+	}
+}
+
+// Close gives up what is still on its way and waits for it.
+func (r *remoteFile) Close() error {
+	r.cancel()
+	for _, ch := range r.coming {
+		<-ch
+	}
+	r.coming = nil
+	return nil
+}
