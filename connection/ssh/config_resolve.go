@@ -263,7 +263,7 @@ func (r *configReader) checkMatch(l *configLine) error {
 		rest = after
 		name := strings.ToLower(strings.TrimPrefix(word, "!"))
 		if name == "all" {
-			if arg, _, ok := nextToken(rest); n > 0 && !r.onlyFinal(l.rest) || ok && arg != "" && arg[0] != '#' {
+			if arg, _, ok := nextToken(rest); n > 1 || ok && arg != "" && arg[0] != '#' {
 				return l.errorf("bad Match condition: 'all' cannot be combined with other Match attributes")
 			}
 			return nil
@@ -289,12 +289,4 @@ func (r *configReader) checkMatch(l *configLine) error {
 		return l.errorf("bad Match condition: one or more attributes required for Match")
 	}
 	return nil
-}
-
-// onlyFinal reports whether at most one word comes before "all": OpenSSH
-// lets "Match final all" pass.
-func (r *configReader) onlyFinal(rest string) bool {
-	word, _, _ := nextToken(rest)
-	w := strings.ToLower(strings.TrimPrefix(word, "!"))
-	return (w == "final" || w == "canonical") && len(strings.Fields(rest)) >= 2 && strings.EqualFold(strings.Fields(rest)[1], "all")
 }

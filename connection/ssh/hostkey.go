@@ -207,18 +207,11 @@ func (h *hostKeys) certificateValid(cert *ssh.Certificate) error {
 		return fmt.Errorf("it expired at %s, %s", to.Format(layout), clock)
 	}
 	name := strings.ToLower(or(h.e.alias, h.e.host))
-	principal := ""
-	for _, p := range cert.ValidPrincipals {
-		if matchPattern(name, strings.ToLower(p)) {
-			principal = p
-			break
-		}
-	}
-	if principal == "" && len(cert.ValidPrincipals) > 0 {
+	if len(cert.ValidPrincipals) > 0 && !slices.Contains(cert.ValidPrincipals, name) {
 		return fmt.Errorf("it is for %s, not for %s", strings.Join(cert.ValidPrincipals, ", "), name)
 	}
 	checker := ssh.CertChecker{Clock: h.now}
-	return checker.CheckCert(principal, cert)
+	return checker.CheckCert(name, cert)
 }
 
 // unknown asks, trusts or refuses, as StrictHostKeyChecking says.

@@ -46,6 +46,8 @@ type Options struct {
 	RealHome bool              // leave HOME as the account has it
 	Wrapper  []string          // put before the sshd command line, as "ip netns exec x"
 	Address  string            // IP to listen on; default a free 127.x.y.z
+	// BeforeStart is called when all files are written and sshd is not running.
+	BeforeStart func(*Server) error
 }
 
 // Server is one running sshd.
@@ -157,6 +159,11 @@ func launch(ctx context.Context, bin string, o Options) (_ *Server, err error) {
 	if os.Geteuid() == 0 {
 		// Where sshd keeps its unprivileged half; packages make it at boot.
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			return nil, err
+		}
+	}
+	if o.BeforeStart != nil {
+		if err := o.BeforeStart(s); err != nil {
 			return nil, err
 		}
 	}
