@@ -52,6 +52,10 @@ type Flusher interface {
 	Flush() error
 }
 
+// NotedTool is noted once a plan holds a call of a tool, such as exec.run: from
+// then on something that is missing may be there in a real run.
+const NotedTool = "tool"
+
 // Noted asks a plan's Viewer for a fact remembered with Overlay.Note. On a real
 // machine nothing is ever noted.
 func Noted(v facts.Viewer, key string) (string, bool) {

@@ -47,7 +47,7 @@ func NumberMode(n float64) (Mode, error) {
 			return "", fmt.Errorf(`mode %s is not a mode; write "0644" or 0o644`, digits)
 		}
 		if len(digits) == 4 {
-			return "", fmt.Errorf(`mode %s is decimal in Lua; write "%s" as text`, digits, digits)
+			return "", fmt.Errorf(`mode %s is over 0o777; write setuid, setgid and sticky modes as text, such as "4755"`, digits)
 		}
 		return "", fmt.Errorf(`mode %s is decimal in Lua, which is not the octal meant; write "0%s" or 0o%s`, digits, digits, digits)
 	}
@@ -78,8 +78,8 @@ func (m Mode) Of(old fs.FileMode, dir bool) (fs.FileMode, error) {
 	return FileMode(bits), nil
 }
 
-// Text is perm in the four octal digits people write.
-func Text(perm fs.FileMode) string { return fmt.Sprintf("%04o", UnixMode(perm)) }
+// ModeText is perm in the four octal digits people write.
+func ModeText(perm fs.FileMode) string { return fmt.Sprintf("%04o", UnixMode(perm)) }
 
 // PermBits keeps what chmod can set.
 func PermBits(m fs.FileMode) fs.FileMode {

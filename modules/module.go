@@ -47,7 +47,7 @@ type Func struct {
 // pos:"1" takes a table itself (any or a map). Field types: string, bool, int,
 // int64, float64, pointers to those (nil: not given), []string, []any,
 // map[string]string, map[string]any, any, Mode, time.Duration (seconds or
-// "5m"), Secret, and Callback for a Lua function. An embedded struct lends its
+// "5m"), Secret, Text (text or a secret), and Callback for a Lua function. An embedded struct lends its
 // fields. Package spec walks all this.
 
 // Changer is a function that brings something into a wanted state. Its methods
@@ -70,7 +70,13 @@ type Resulter interface {
 // Planner tells the overlay of a plan what Apply would leave behind, so that
 // later checks see it. Changers that touch files implement it.
 type Planner interface {
-	Plan(d Diff, o Overlay) error
+	Plan(ctx context.Context, d Diff, o Overlay) error
+}
+
+// Repeater is a Changer that by its nature changes something at every call,
+// such as fs.append. The contract suite does not expect rest from it.
+type Repeater interface {
+	Repeats() bool
 }
 
 // Querier is a function that only reports. Its values are returned to Lua.

@@ -308,4 +308,4 @@ func secret(L *lua.LState, s modules.Secret) lua.LValue {
 	return ud
 }
 
-var errHole = errors.New("has a hole: is one of the variables in it undefined?")
+var errHole = errors.New("the list has a hole: is one of the variables in it undefined?")

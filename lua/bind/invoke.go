@@ -159,7 +159,7 @@ func (c call) change(ctx context.Context, e *Env, f modules.Changer) ([]any, err
 	case d.Empty():
 	case e.Check:
 		if p, ok := f.(modules.Planner); ok && e.Overlay != nil {
-			if err := p.Plan(d, e.Overlay); err != nil {
+			if err := p.Plan(ctx, d, e.Overlay); err != nil {
 				return nil, err
 			}
 		}
@@ -216,6 +216,9 @@ func (c call) tool(ctx context.Context, e *Env, surround modules.Call, f modules
 			if skip {
 				rec.Changed, rec.Message = false, reason
 			}
+		}
+		if rec.Changed && e.Overlay != nil {
+			e.Overlay.Note(modules.NotedTool, c.name)
 		}
 		if rec.Message == "" {
 			rec.Message = describe(f)

@@ -55,7 +55,7 @@ func NewOverlay(v facts.Viewer) *Overlay {
 	return &Overlay{base: v, owners: newOwners(), entries: map[string]entry{}, notes: map[string]string{}}
 }
 
-// Planned is always true.
+// Planned is always true: even over the real host, what is planned is not there.
 func (o *Overlay) Planned() bool { return true }
 
 // PutFile plans a regular file. An id of -1 is the caller's own, -2 that of a
@@ -155,12 +155,15 @@ func (o *Overlay) Note(key, value string) {
 	o.notes[key] = value
 }
 
-// Noted returns a planned fact.
+// Noted returns a planned fact, of this plan or one it stands on.
 func (o *Overlay) Noted(key string) (string, bool) {
 	o.mu.RLock()
-	defer o.mu.RUnlock()
 	v, ok := o.notes[key]
-	return v, ok
+	o.mu.RUnlock()
+	if ok {
+		return v, true
+	}
+	return modules.Noted(o.base, key)
 }
 
 func (o *Overlay) untouched() bool {

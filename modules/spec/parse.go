@@ -174,6 +174,17 @@ func (p *parser) assign(a *Argument, name string, into reflect.Value, v any) err
 			return wrong()
 		}
 		return nil
+	case textType:
+		if t, ok := v.(modules.Secret); ok {
+			into.Set(reflect.ValueOf(modules.SecretText(t)))
+			return nil
+		}
+		text, ok := textOf(v)
+		if !ok {
+			return wrong()
+		}
+		into.Set(reflect.ValueOf(modules.PlainText(text)))
+		return nil
 	case callbackType:
 		c, ok := v.(modules.Callback)
 		if !ok {

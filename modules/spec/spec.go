@@ -178,6 +178,7 @@ func list(tag string) []string {
 
 var (
 	modeType     = reflect.TypeFor[modules.Mode]()
+	textType     = reflect.TypeFor[modules.Text]()
 	secretType   = reflect.TypeFor[modules.Secret]()
 	callbackType = reflect.TypeFor[modules.Callback]()
 	durationType = reflect.TypeFor[time.Duration]()
@@ -191,6 +192,8 @@ func typeName(t reflect.Type) string {
 		return "mode"
 	case secretType:
 		return "secret"
+	case textType:
+		return "text"
 	case callbackType:
 		return "function"
 	case durationType:
