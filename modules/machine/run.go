@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 	tailGrace = 200 * time.Millisecond // for output once the program has ended
 	headBytes = 12 << 20               // of the output kept in memory, from the start
 	tailBytes = 4 << 20                // and from the end
+	maxLate   = 2 << 20                // taken after the end; pipes hold 1 MiB at most
 )
 
 // Query runs a program that only reports, in the C locale so that its words
@@ -165,6 +167,7 @@ type pipe struct {
 	r, w   *os.File
 	output func(string, []byte)
 	kept   kept
+	ended  atomic.Bool
 }
 
 func newPipe(name string, output func(string, []byte)) (*pipe, error) {
@@ -175,9 +178,18 @@ func newPipe(name string, output func(string, []byte)) (*pipe, error) {
 	return &pipe{name: name, r: r, w: w, output: output}, nil
 }
 
+// drain reads until nobody holds the pipe any more, or the program has ended
+// and tailGrace was spent waiting for more. Only the waiting counts: a slow
+// output must not lose what is in the pipe already.
 func (p *pipe) drain() {
 	buf := make([]byte, 32<<10)
+	left, late := tailGrace, int64(0)
 	for {
+		ended := p.ended.Load()
+		if ended {
+			_ = p.r.SetReadDeadline(time.Now().Add(left))
+		}
+		start := time.Now()
 		n, err := p.r.Read(buf)
 		if n > 0 {
 			p.kept.write(buf[:n])
@@ -185,17 +197,23 @@ func (p *pipe) drain() {
 				p.output(p.name, buf[:n:n])
 			}
 		}
-		if err != nil {
+		if ended {
+			left -= time.Since(start)
+			late += int64(n)
+		}
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded) && !ended: // finish woke us
+		case err != nil, left <= 0, late > maxLate:
 			return
 		}
 	}
 }
 
-// finish lets drain take what the ended program wrote, and no more than that
-// of whoever still holds the pipe.
+// finish tells drain that the program has ended.
 func (p *pipe) finish() {
 	p.w.Close()
-	_ = p.r.SetReadDeadline(time.Now().Add(tailGrace))
+	p.ended.Store(true)
+	_ = p.r.SetReadDeadline(time.Now())
 }
 
 func (p *pipe) close() {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,8 @@ import (
 )
 
 const copyBuffer = 256 << 10
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
 
 // WriteFile builds the new file beside the old one, gives it owner, attributes
 // and mode, syncs it, and renames it over. Whenever the process dies, path
@@ -111,7 +114,9 @@ func temporaryName(name string) string {
 }
 
 func copyTo(ctx context.Context, f *os.File, src io.Reader) error {
-	buf := make([]byte, copyBuffer)
+	pooled := buffers.Get().(*[]byte)
+	defer buffers.Put(pooled)
+	buf := *pooled
 	for {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)

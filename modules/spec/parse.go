@@ -437,12 +437,12 @@ func HostPath(path, workdir string) (string, error) {
 	case filepath.IsAbs(path):
 		return clean(path, ""), nil
 	}
-	if workdir == "" {
+	if !filepath.IsAbs(workdir) {
 		wd, err := os.Getwd()
 		if err != nil {
 			return "", fmt.Errorf("path %s is relative and there is no folder to start from: %w", path, err)
 		}
-		workdir = wd
+		workdir = filepath.Join(wd, workdir)
 	}
 	return clean(workdir, "/"+path), nil
 }
