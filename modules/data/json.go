@@ -64,6 +64,26 @@ func (t *toJSON) Query(context.Context, facts.Viewer) ([]any, error) {
 	return write(t.Value, func(v any) (string, error) { return encodeJSON(v, indent) })
 }
 
+// EncodeJSON writes a value as Lua gives it. secret reports whether a secret was
+// among it, and so the text is one.
+func EncodeJSON(v any) (text string, secret bool, err error) {
+	var p plainer
+	plain, err := p.value(v, "", 0)
+	if err != nil {
+		return "", false, err
+	}
+	text, err = encodeJSON(plain, 0)
+	return text, p.secret, err
+}
+
+// DecodeJSON reads JSON under the module's limits.
+func DecodeJSON(text string) (any, error) {
+	if len(text) > maxText {
+		return nil, fmt.Errorf("the text is larger than %d MiB", maxText>>20)
+	}
+	return decodeJSON(text)
+}
+
 func firstByte(s string) string {
 	s = strings.TrimSpace(s)
 	return s[:min(1, len(s))]
