@@ -4,8 +4,12 @@ package all
 
 import (
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/data"
+	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
 	"github.com/sloth-runner/sloth/modules/fs"
+	"github.com/sloth-runner/sloth/modules/log"
+	statemod "github.com/sloth-runner/sloth/modules/state"
 )
 
 // Modules returns every module, in the order of the documentation.
@@ -13,5 +17,9 @@ func Modules() []modules.Module {
 	return []modules.Module{
 		fileops.Module(),
 		fs.Module(),
+		exec.Module(),
+		data.Module(),
+		statemod.Module(),
+		log.Module(),
 	}
 }

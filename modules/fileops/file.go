@@ -28,7 +28,7 @@ const (
 // File is file_ops.file.
 type File struct {
 	Path    string `lua:"path,required,path" pos:"1" alias:"dest,name" doc:"The file, folder or link"`
-	State   string `lua:"state" enum:"file,present,absent,directory,link,hard,touch" doc:"file: it is there and only its attributes change; present: an empty file is made where nothing is; directory: with all folders above it; link and hard: to src; touch: present, and its time is now; absent: neither it nor what is below it"`
+	State   string `lua:"state" enum:"file,present,absent,directory,link,hard,touch" doc:"What should be there; file: it is, and only its attributes change; present: an empty file is made where nothing is; directory: with all folders above it; link and hard: to src; touch: as present, and its time is now; absent: neither it nor what is below it"`
 	Src     string `lua:"src" alias:"target" doc:"What a link leads to; relative to the link's own folder"`
 	Recurse bool   `lua:"recurse" doc:"Give the attributes to everything below a folder too"`
 	Force   bool   `lua:"force" doc:"Let a link take the place of a file or an empty folder, and lead to nothing"`

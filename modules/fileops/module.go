@@ -30,7 +30,7 @@ func Module() modules.Module {
 			{
 				Name:    "file",
 				Summary: "Make a file, folder or link exist, not exist, or have these attributes.",
-				Example: `file_ops.file({ path = "/srv/app", state = "directory", mode = "0755" })`,
+				Example: `file_ops.file({ path = "/srv/app/shared", state = "directory", mode = "0755" })`,
 				Returns: result + ", path}",
 				New:     func() any { return &File{State: stateFile, Follow: true} },
 			},

@@ -40,7 +40,7 @@ func Module() modules.Module {
 			{Name: "copy", Aliases: []string{"cp"}, Summary: "Copy a file of the host.", Returns: result,
 				Example: `fs.copy("/etc/hostname", "/etc/hostname.bak")`, New: func() any { return &Copy{} }},
 			{Name: "move", Aliases: []string{"mv", "rename"}, Summary: "Give a file or folder another name; done when only the new name exists.", Returns: result,
-				Example: `fs.move("/etc/motd", "/etc/motd.old")`, New: func() any { return &Move{} }},
+				Example: `fs.move("/etc/motd", "/etc/motd.bak")`, New: func() any { return &Move{} }},
 			{Name: "symlink", Aliases: []string{"link"}, Summary: "Make a symbolic link.", Returns: result,
 				Example: `fs.symlink("/etc/hostname", "/srv/name")`, New: func() any { return &Symlink{} }},
 			{Name: "basename", Summary: "Return the last name of a path.", Returns: "text",

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sloth-runner/sloth/facts"
@@ -90,15 +92,9 @@ func (g *Glob) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 			return nil, fmt.Errorf("pattern %q: %w", g.Pattern, err)
 		}
 	}
-	out := []any{}
-	seen := map[string]bool{}
-	err := glob(ctx, v, "/", names, func(p string) {
-		if !seen[p] {
-			seen[p] = true
-			out = append(out, p)
-		}
-	})
-	return []any{out}, err
+	found := map[string]bool{}
+	err := glob(ctx, v, "/", names, func(p string) { found[p] = true })
+	return []any{slices.Sorted(maps.Keys(found))}, err
 }
 
 func glob(ctx context.Context, v facts.Viewer, dir string, names []string, yield func(string)) error {
