@@ -243,18 +243,24 @@ type getPath struct {
 
 // Query follows the path.
 func (g *getPath) Query(context.Context, facts.Viewer) ([]any, error) {
-	steps, err := parsePath(g.Path)
-	if err != nil {
-		return nil, err
-	}
-	v := g.Value
-	for _, s := range steps {
-		v = child(v, s)
-	}
+	v, err := Find(g.Value, g.Path)
 	if v == nil {
 		v = g.Default
 	}
-	return []any{v}, nil
+	return []any{v}, err
+}
+
+// Find follows a path such as "db.ports[1]", or a list of keys, into a value as
+// Lua gives it. What is not there is nil; only a broken path is an error.
+func Find(v, path any) (any, error) {
+	steps, err := parsePath(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range steps {
+		v = child(v, s)
+	}
+	return v, nil
 }
 
 func child(v any, key string) any {
