@@ -143,7 +143,7 @@ func TestAnsibleFilters(t *testing.T) {
 		"{{ {'a': 'x, y: z'} | to_json }}":                                           `{"a": "x, y: z"}`,
 		"{{ {'a': [1]} | to_nice_json }}":                                            "{\n    \"a\": [\n        1\n    ]\n}",
 		"{{ {'a': {'b': 1}} | to_nice_yaml(indent=2) }}":                             "a:\n  b: 1\n",
-		"{{ ('{\"a\": 1, \"b\": 1.0}' | from_json).a }}":                                         "1",
+		"{{ ('{\"a\": 1, \"b\": 1.0}' | from_json).a }}":                             "1",
 		"{{ ('a: [1, 2]' | from_yaml).a | length }}":                                 "2",
 		"{{ 'hi' | b64encode }} {{ 'aGk=' | b64decode }}":                            "aGk= hi",
 		"{{ 'foo-12' | regex_replace('(\\\\w+)-(\\\\d+)', '\\\\2-\\\\1') }}":         "12-foo",

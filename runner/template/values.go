@@ -4,9 +4,8 @@ import (
 	"encoding/json"
 )
 
-// plainMap copies vars into what both engines print as people expect. A number
-// without a fraction prints without one (Lua and JSON know only floats), and a
-// map with keys that are not text gets text keys.
+// plainMap copies vars: templates may change what they are given. Numbers become
+// the kinds both engines know.
 func plainMap(vars map[string]any) map[string]any {
 	m := make(map[string]any, len(vars))
 	for k, v := range vars {
