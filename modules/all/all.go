@@ -8,7 +8,9 @@ import (
 	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
 	"github.com/sloth-runner/sloth/modules/fs"
+	"github.com/sloth-runner/sloth/modules/http"
 	"github.com/sloth-runner/sloth/modules/log"
+	"github.com/sloth-runner/sloth/modules/net"
 	statemod "github.com/sloth-runner/sloth/modules/state"
 )
 
@@ -18,6 +20,8 @@ func Modules() []modules.Module {
 		fileops.Module(),
 		fs.Module(),
 		exec.Module(),
+		http.Module(),
+		net.Module(),
 		data.Module(),
 		statemod.Module(),
 		log.Module(),

@@ -209,6 +209,9 @@ func (p *parser) assign(a *Argument, name string, into reflect.Value, v any) err
 			}
 			return wrong()
 		}
+		if a.Path && text == "" {
+			return fmt.Errorf("%s is empty, which is no path", name)
+		}
 		if a.Path {
 			var err error
 			if text, err = HostPath(text, p.workdir); err != nil {

@@ -1,0 +1,1630 @@
+---@meta
+-- Written by sloth-gen: what the Lua language server should know about sloth's modules.
+
+---@class file_ops.copy.args
+---@field src? string File on the controller, relative to the .sloth file
+---@field dest? string Where it goes; a folder, or a name ending in /, gets it under its own name
+---@field path? string Where it goes; a folder, or a name ending in /, gets it under its own name
+---@field name? string Where it goes; a folder, or a name ending in /, gets it under its own name
+---@field content? string The content itself, instead of src; a secret is never shown
+---@field remote_src? boolean Src is a file on the host
+---@field follow? boolean Write through a link at dest instead of replacing it
+---@field force? boolean False leaves a file that is there as it is
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
+
+---@class file_ops.template.args
+---@field src? string Template on the controller, relative to the .sloth file
+---@field dest? string Where the result goes; a folder gets it under the template's name without .j2 or .tmpl
+---@field path? string Where the result goes; a folder gets it under the template's name without .j2 or .tmpl
+---@field name? string Where the result goes; a folder gets it under the template's name without .j2 or .tmpl
+---@field vars? table Variables over those of the host
+---@field engine? "jinja2"|"go" How it is written; by the file's name when not said
+---@field follow? boolean Write through a link at dest instead of replacing it
+---@field force? boolean False leaves a file that is there as it is
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
+
+---@class file_ops.file.args
+---@field path? string The file, folder or link
+---@field dest? string The file, folder or link
+---@field name? string The file, folder or link
+---@field state? "file"|"present"|"absent"|"directory"|"link"|"hard"|"touch" What should be there; file: it is, and only its attributes change; present: an empty file is made where nothing is; directory: with all folders above it; link and hard: to src; touch: as present, and its time is now; absent: neither it nor what is below it
+---@field src? string What a link leads to; relative to the link's own folder
+---@field target? string What a link leads to; relative to the link's own folder
+---@field recurse? boolean Give the attributes to everything below a folder too
+---@field force? boolean Let a link take the place of a file or an empty folder, and lead to nothing
+---@field follow? boolean Change attributes of what a link leads to, not of the link
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+
+---@class file_ops.lineinfile.args
+---@field path? string The file to change
+---@field dest? string The file to change
+---@field destfile? string The file to change
+---@field name? string The file to change
+---@field line? string The line as it should be, without its end
+---@field value? string The line as it should be, without its end
+---@field regexp? string Which line it replaces: the last match; with state = "absent" all matches go. Go's syntax (RE2)
+---@field regex? string Which line it replaces: the last match; with state = "absent" all matches go. Go's syntax (RE2)
+---@field search_string? string Text to look for instead of regexp
+---@field state? "present"|"absent" Whether the line must be there
+---@field insertafter? string Where a new line goes: after the last match of this regular expression, or EOF (so when not said)
+---@field insert_after? string Where a new line goes: after the last match of this regular expression, or EOF (so when not said)
+---@field insertbefore? string Where a new line goes: before the last match of this regular expression, or BOF
+---@field insert_before? string Where a new line goes: before the last match of this regular expression, or BOF
+---@field firstmatch? boolean Take the first match instead of the last
+---@field first_match? boolean Take the first match instead of the last
+---@field backrefs? boolean Fill \1 and \g<name> in line from regexp; without a match the file stays as it is
+---@field create? boolean Make the file when it does not exist
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
+
+---@class file_ops.blockinfile.args
+---@field path? string The file to change
+---@field dest? string The file to change
+---@field destfile? string The file to change
+---@field name? string The file to change
+---@field block? string The lines between the markers; none removes the block
+---@field content? string The lines between the markers; none removes the block
+---@field state? "present"|"absent" Whether the block must be there
+---@field marker? string The marker lines; {mark} stands for marker_begin or marker_end. A second block in a file needs another marker
+---@field marker_begin? string What {mark} is above the block
+---@field marker_end? string What {mark} is below the block
+---@field insertafter? string Where a new block goes: after the last match of this regular expression, or EOF (so when not said)
+---@field insert_after? string Where a new block goes: after the last match of this regular expression, or EOF (so when not said)
+---@field insertbefore? string Where a new block goes: before the last match of this regular expression, or BOF
+---@field insert_before? string Where a new block goes: before the last match of this regular expression, or BOF
+---@field create? boolean Make the file when it does not exist
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
+
+---@class file_ops.replace.args
+---@field path? string The file to change
+---@field dest? string The file to change
+---@field destfile? string The file to change
+---@field name? string The file to change
+---@field regexp? string What to look for; ^ and $ match at every line. Go's syntax (RE2)
+---@field regex? string What to look for; ^ and $ match at every line. Go's syntax (RE2)
+---@field replace? string What to put there; \1 and \g<name> are groups of regexp. Nothing removes the match
+---@field with? string What to put there; \1 and \g<name> are groups of regexp. Nothing removes the match
+---@field after? string Only after what this regular expression matches
+---@field before? string Only before what this regular expression matches
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
+
+---@class file_ops.stat.args
+---@field path? string The file, folder or link
+---@field dest? string The file, folder or link
+---@field name? string The file, folder or link
+---@field follow? boolean Describe what a link leads to
+---@field checksum? boolean Hash the content too (SHA-256)
+---@field get_checksum? boolean Hash the content too (SHA-256)
+
+---@class file_ops.sync.args
+---@field src? string Folder on the controller, relative to the .sloth file; what is in it goes into dest
+---@field dest? string Folder on the host; it is made when it does not exist
+---@field path? string Folder on the host; it is made when it does not exist
+---@field delete? boolean Remove what dest has and src has not
+---@field exclude? string[]|string Names or patterns to leave alone on both sides: *.log anywhere, cache/** at the top
+---@field mode? string|number Permissions of files; those on the controller when not said
+---@field file_mode? string|number Permissions of files; those on the controller when not said
+---@field dir_mode? string|number Permissions of folders; those on the controller when not said
+---@field directory_mode? string|number Permissions of folders; those on the controller when not said
+---@field owner? string Name or number of the user everything belongs to
+---@field group? string Name or number of the group everything belongs to
+
+---Files, folders and links as they should be, replaced whole or not at all.
+---@class file_opslib
+file_ops = {}
+
+---Give a host a file with this content.
+---
+---    file_ops.copy({ content = "hello\n", dest = "/etc/motd", mode = "0644" })
+---@param src? string|file_ops.copy.args File on the controller, relative to the .sloth file
+---@param dest? string Where it goes; a folder, or a name ending in /, gets it under its own name
+---@param args? file_ops.copy.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.copy(src, dest, args) end
+
+---Render a template of the controller into a file on the host.
+---
+---    file_ops.template({ src = "site.conf.j2", dest = "/etc/site.conf", vars = { port = 8080 } })
+---@param src string|file_ops.template.args Template on the controller, relative to the .sloth file
+---@param dest? string Where the result goes; a folder gets it under the template's name without .j2 or .tmpl
+---@param vars? table Variables over those of the host
+---@param args? file_ops.template.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.template(src, dest, vars, args) end
+
+---Make a file, folder or link exist, not exist, or have these attributes.
+---
+---    file_ops.file({ path = "/srv/app/shared", state = "directory", mode = "0755" })
+---@param path string|file_ops.file.args The file, folder or link
+---@param args? file_ops.file.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.file(path, args) end
+
+---Make one line of a file be there, or not.
+---
+---    file_ops.lineinfile({ path = "/etc/app.conf", regexp = "^port=", line = "port=80", create = true })
+---@param path string|file_ops.lineinfile.args The file to change
+---@param line? string The line as it should be, without its end
+---@param args? file_ops.lineinfile.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.lineinfile(path, line, args) end
+
+---Keep a block of lines in a file, between two marker lines.
+---
+---    file_ops.blockinfile({ path = "/etc/hosts", block = "10.0.0.5 db\n10.0.0.6 cache" })
+---@param path string|file_ops.blockinfile.args The file to change
+---@param block? string The lines between the markers; none removes the block
+---@param args? file_ops.blockinfile.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.blockinfile(path, block, args) end
+
+---Replace what a regular expression matches, everywhere in a file.
+---
+---    file_ops.replace({ path = "/etc/app.conf", regexp = "debug=\\w+", replace = "debug=off" })
+---@param path string|file_ops.replace.args The file to change
+---@param regexp? string What to look for; ^ and $ match at every line. Go's syntax (RE2)
+---@param replace? string What to put there; \1 and \g<name> are groups of regexp. Nothing removes the match
+---@param args? file_ops.replace.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.replace(path, regexp, replace, args) end
+
+---Describe a file.
+---
+---    local st = file_ops.stat("/etc/hostname")
+---@param path string|file_ops.stat.args The file, folder or link
+---@param args? file_ops.stat.args
+---@return any # {exists, path, type, size, mode, owner, group, uid, gid, mtime, inode, nlink, link, is_file, is_dir, is_link, checksum}
+function file_ops.stat(path, args) end
+
+---Make a folder of the host like one of the controller, sending only what differs.
+---
+---    file_ops.sync({ src = "site", dest = "/srv/site", delete = true })
+---@param src string|file_ops.sync.args Folder on the controller, relative to the .sloth file; what is in it goes into dest
+---@param dest? string Folder on the host; it is made when it does not exist
+---@param args? file_ops.sync.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.sync(src, dest, args) end
+
+---@class fs.stat.args
+---@field path? string The file, folder or link; a link is described itself
+
+---@class fs.read.args
+---@field path? string The file, of at most 64 MB
+
+---@class fs.write.args
+---@field path? string The file
+---@field dest? string The file
+---@field content? string All that should be in it; a secret is never shown
+---@field text? string All that should be in it; a secret is never shown
+---@field data? string All that should be in it; a secret is never shown
+---@field mode? string|number Permissions; a file that is there keeps its own
+
+---@class fs.append.args
+---@field path? string The file; it is made when it does not exist
+---@field dest? string The file; it is made when it does not exist
+---@field content? string What to add
+---@field text? string What to add
+---@field data? string What to add
+
+---@class fs.exists.args
+---@field path? string What to look for; links are followed
+
+---@class fs.mkdir.args
+---@field path? string The folder
+---@field mode? string|number Permissions of every folder that is made; 0755 when not said
+
+---@class fs.rm.args
+---@field path? string What to remove; nothing happens when it does not exist
+---@field recurse? boolean Remove a folder with everything below it
+
+---@class fs.rmr.args
+---@field path? string What to remove; nothing happens when it does not exist
+---@field recurse? boolean Remove a folder with everything below it
+
+---@class fs.ls.args
+---@field path? string The folder
+
+---@class fs.glob.args
+---@field pattern? string Path with *, ? and [a-z], which match within one name; ** is any number of folders
+
+---@class fs.tmpname.args
+---@field prefix? string How the name begins
+
+---@class fs.size.args
+---@field path? string The file
+
+---@class fs.copy.args
+---@field src? string The file on the host
+---@field from? string The file on the host
+---@field dest? string The copy; a folder gets it under the same name
+---@field to? string The copy; a folder gets it under the same name
+---@field path? string The copy; a folder gets it under the same name
+---@field mode? string|number Permissions; those of src when not said
+
+---@class fs.move.args
+---@field src? string What to move
+---@field from? string What to move
+---@field dest? string Its new name; a folder that exists takes it in under the same name
+---@field to? string Its new name; a folder that exists takes it in under the same name
+---@field path? string Its new name; a folder that exists takes it in under the same name
+---@field force? boolean Replace a file that is at dest
+
+---@class fs.symlink.args
+---@field target? string What the link leads to; relative to the link's own folder, and it need not exist
+---@field src? string What the link leads to; relative to the link's own folder, and it need not exist
+---@field path? string The link; another link there is replaced, a file or folder is not
+---@field dest? string The link; another link there is replaced, a file or folder is not
+---@field link? string The link; another link there is replaced, a file or folder is not
+
+---@class fs.basename.args
+---@field path? string Any path
+
+---@class fs.dirname.args
+---@field path? string Any path
+
+---@class fs.chmod.args
+---@field path? string The file or folder; a link is followed
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x"
+---@field recurse? boolean And everything below a folder
+
+---@class fs.chown.args
+---@field path? string The file or folder; a link is followed
+---@field owner? string Name or number of the user; user:group sets both
+---@field user? string Name or number of the user; user:group sets both
+---@field group? string Name or number of the group
+---@field recurse? boolean And everything below a folder
+
+---Small file functions: read, write, list, move, with positional arguments.
+---@class fslib
+fs = {}
+
+---Describe a file; nil when it does not exist.
+---
+---    local st = fs.stat("/etc/hostname")
+---@param path string|fs.stat.args The file, folder or link; a link is described itself
+---@return any # {path, name, type, size, mode, owner, group, mtime, is_file, is_dir, is_link, …} or nil
+function fs.stat(path) end
+
+---Return the content of a file.
+---
+---    local name = fs.read("/etc/hostname")
+---@param path string|fs.read.args The file, of at most 64 MB
+---@return any # text
+function fs.read(path) end
+fs.read_file = fs.read
+
+---Give a file this content.
+---
+---    fs.write("/etc/motd", "hello\n", "0644")
+---@param path string|fs.write.args The file
+---@param content? string All that should be in it; a secret is never shown
+---@param mode? string|number Permissions; a file that is there keeps its own
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.write(path, content, mode) end
+fs.write_file = fs.write
+
+---Add text at the end of a file, at every call.
+---
+---    fs.append("/var/log/deploys", "deployed\n")
+---@param path string|fs.append.args The file; it is made when it does not exist
+---@param content? string What to add
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.append(path, content) end
+
+---Report whether something is at a path; a link that leads nowhere is not.
+---
+---    local yes = fs.exists("/etc/passwd")
+---@param path string|fs.exists.args What to look for; links are followed
+---@return any # boolean
+function fs.exists(path) end
+
+---Make a folder, with all folders above it.
+---
+---    fs.mkdir("/srv/app/releases", "0755")
+---@param path string|fs.mkdir.args The folder
+---@param mode? string|number Permissions of every folder that is made; 0755 when not said
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.mkdir(path, mode) end
+
+---Remove a file, a link or an empty folder.
+---
+---    fs.rm("/etc/motd.old")
+---@param path string|fs.rm.args What to remove; nothing happens when it does not exist
+---@param args? fs.rm.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.rm(path, args) end
+
+---Remove a folder and everything below it.
+---
+---    fs.rmr("/srv/app/old")
+---@param path string|fs.rmr.args What to remove; nothing happens when it does not exist
+---@param args? fs.rmr.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.rmr(path, args) end
+
+---Return the names in a folder, sorted.
+---
+---    local names = fs.ls("/etc")
+---@param path string|fs.ls.args The folder
+---@return any # list of names
+function fs.ls(path) end
+
+---Return the paths that match a pattern, sorted.
+---
+---    local found = fs.glob("/etc/*.conf")
+---@param pattern string|fs.glob.args Path with *, ? and [a-z], which match within one name; ** is any number of folders
+---@return any # list of paths
+function fs.glob(pattern) end
+
+---Return a path in the folder for temporary files where nothing is.
+---
+---    local path = fs.tmpname()
+---@param prefix? string|fs.tmpname.args How the name begins
+---@return any # path
+function fs.tmpname(prefix) end
+
+---Return the size of a file in bytes.
+---
+---    local bytes = fs.size("/etc/passwd")
+---@param path string|fs.size.args The file
+---@return any # number
+function fs.size(path) end
+
+---Copy a file of the host.
+---
+---    fs.copy("/etc/hostname", "/etc/hostname.bak")
+---@param src string|fs.copy.args The file on the host
+---@param dest? string The copy; a folder gets it under the same name
+---@param mode? string|number Permissions; those of src when not said
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.copy(src, dest, mode) end
+fs.cp = fs.copy
+
+---Give a file or folder another name; done when only the new name exists.
+---
+---    fs.move("/etc/motd", "/etc/motd.bak")
+---@param src string|fs.move.args What to move
+---@param dest? string Its new name; a folder that exists takes it in under the same name
+---@param args? fs.move.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.move(src, dest, args) end
+fs.mv = fs.move
+fs.rename = fs.move
+
+---Make a symbolic link.
+---
+---    fs.symlink("/etc/hostname", "/srv/name")
+---@param target string|fs.symlink.args What the link leads to; relative to the link's own folder, and it need not exist
+---@param path? string The link; another link there is replaced, a file or folder is not
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.symlink(target, path) end
+fs.link = fs.symlink
+
+---Return the last name of a path.
+---
+---    local name = fs.basename("/etc/hostname")
+---@param path string|fs.basename.args Any path
+---@return any # text
+function fs.basename(path) end
+
+---Return a path without its last name.
+---
+---    local dir = fs.dirname("/etc/hostname")
+---@param path string|fs.dirname.args Any path
+---@return any # text
+function fs.dirname(path) end
+
+---Change permissions.
+---
+---    fs.chmod("/etc/motd", "0600")
+---@param path string|fs.chmod.args The file or folder; a link is followed
+---@param mode? string|number Permissions: "0644", 0o644 or "u+x"
+---@param args? fs.chmod.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.chmod(path, mode, args) end
+
+---Change owner and group.
+---
+---    fs.chown("/etc/motd", "nobody")
+---@param path string|fs.chown.args The file or folder; a link is followed
+---@param owner? string Name or number of the user; user:group sets both
+---@param group? string Name or number of the group
+---@param args? fs.chown.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function fs.chown(path, owner, group, args) end
+
+---@class exec.run.args
+---@field cmd? string Command for the shell
+---@field command? string Command for the shell
+---@field argv? string[]|string Program and arguments, instead of cmd: no shell, no quoting
+---@field workdir? string Folder to run in; by default the task's
+---@field cwd? string Folder to run in; by default the task's
+---@field chdir? string Folder to run in; by default the task's
+---@field dir? string Folder to run in; by default the task's
+---@field env? table<string, string> Variables on top of the inherited environment and the task's
+---@field stdin? string What the command reads; nothing by default
+---@field input? string What the command reads; nothing by default
+---@field timeout? string|number Kills the command and everything it started after this long
+---@field user? string Runs as this user, which only root can
+---@field as? string Runs as this user, which only root can
+---@field shell? string Shell that reads the command, called with -c; for scripts the interpreter
+---@field creates? string Does nothing when this path exists
+---@field removes? string Does nothing when this path does not exist
+---@field unless? string Does nothing when this command succeeds; it is asked under plan too and must change nothing
+---@field only_if? string Does nothing when this command fails; it is asked under plan too and must change nothing
+---@field onlyif? string Does nothing when this command fails; it is asked under plan too and must change nothing
+---@field check_safe? boolean The command changes nothing: it runs under plan too and counts as unchanged
+
+---@class exec.script.args
+---@field path? string Script, relative to the .sloth file
+---@field src? string Script, relative to the .sloth file
+---@field script? string Script, relative to the .sloth file
+---@field args? string[]|string Arguments of the script
+---@field workdir? string Folder to run in; by default the task's
+---@field cwd? string Folder to run in; by default the task's
+---@field chdir? string Folder to run in; by default the task's
+---@field dir? string Folder to run in; by default the task's
+---@field env? table<string, string> Variables on top of the inherited environment and the task's
+---@field stdin? string What the command reads; nothing by default
+---@field input? string What the command reads; nothing by default
+---@field timeout? string|number Kills the command and everything it started after this long
+---@field user? string Runs as this user, which only root can
+---@field as? string Runs as this user, which only root can
+---@field shell? string Shell that reads the command, called with -c; for scripts the interpreter
+---@field creates? string Does nothing when this path exists
+---@field removes? string Does nothing when this path does not exist
+---@field unless? string Does nothing when this command succeeds; it is asked under plan too and must change nothing
+---@field only_if? string Does nothing when this command fails; it is asked under plan too and must change nothing
+---@field onlyif? string Does nothing when this command fails; it is asked under plan too and must change nothing
+---@field check_safe? boolean The command changes nothing: it runs under plan too and counts as unchanged
+
+---Run commands and scripts; never raises, the result says how it went.
+---@class execlib
+exec = {}
+
+---Run a command through the shell and wait for it.
+---
+---    local r = exec.run("uname -s", { timeout = "10s" })
+---@param cmd? string|exec.run.args Command for the shell
+---@param args? exec.run.args
+---@return any # {stdout, stderr, exit_code, success, error, changed, duration}
+function exec.run(cmd, args) end
+
+---Run a script that lies beside the .sloth file.
+---
+---    local r = exec.script("scripts/setup.sh", { args = { "--quiet" } })
+---@param path string|exec.script.args Script, relative to the .sloth file
+---@param args? exec.script.args
+---@return any # {stdout, stderr, exit_code, success, error, changed, duration}
+function exec.script(path, args) end
+
+---@class http.get.args
+---@field url? string Address
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class http.head.args
+---@field url? string Address
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class http.delete.args
+---@field url? string Address
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class http.post.args
+---@field url? string Address
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class http.put.args
+---@field url? string Address
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class http.patch.args
+---@field url? string Address
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class http.request.args
+---@field url? string Address
+---@field method? string Such as PUT or OPTIONS
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class http.download.args
+---@field url? string Address
+---@field path? string File on the host, or a folder to put it into under its own name
+---@field dest? string File on the host, or a folder to put it into under its own name
+---@field sha256? string What the content's SHA-256 must be; the file is left alone when it has it already
+---@field checksum? string What the content's SHA-256 must be; the file is left alone when it has it already
+---@field mode? string|number Mode of the file
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---HTTP requests; never raises, a network error is a result with status_code 0.
+---@class httplib
+http = {}
+
+---Send a GET request.
+---
+---    local r = http.get("http://127.0.0.1:9/health", { timeout = "2s" })
+---@param url string|http.get.args Address
+---@param args? http.get.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function http.get(url, args) end
+
+---Send a HEAD request.
+---
+---    local r = http.head("http://127.0.0.1:9/health", { timeout = "2s" })
+---@param url string|http.head.args Address
+---@param args? http.head.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function http.head(url, args) end
+
+---Send a DELETE request.
+---
+---    local r = http.delete("http://127.0.0.1:9/health", { timeout = "2s" })
+---@param url string|http.delete.args Address
+---@param args? http.delete.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function http.delete(url, args) end
+
+---Send a POST request.
+---
+---    local r = http.post("http://127.0.0.1:9/items", { json = { name = "a" } })
+---@param url string|http.post.args Address
+---@param body? string Text to send
+---@param args? http.post.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function http.post(url, body, args) end
+
+---Send a PUT request.
+---
+---    local r = http.put("http://127.0.0.1:9/items", { json = { name = "a" } })
+---@param url string|http.put.args Address
+---@param body? string Text to send
+---@param args? http.put.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function http.put(url, body, args) end
+
+---Send a PATCH request.
+---
+---    local r = http.patch("http://127.0.0.1:9/items", { json = { name = "a" } })
+---@param url string|http.patch.args Address
+---@param body? string Text to send
+---@param args? http.patch.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function http.patch(url, body, args) end
+
+---Send a request of any method.
+---
+---    local r = http.request("http://127.0.0.1:9/", { method = "OPTIONS" })
+---@param url string|http.request.args Address
+---@param args? http.request.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function http.request(url, args) end
+
+---Put what an address gives into a file, whole or not at all.
+---
+---    local r = http.download("http://127.0.0.1:9/app.tar.gz", "/tmp/app.tar.gz")
+---@param url string|http.download.args Address
+---@param path? string File on the host, or a folder to put it into under its own name
+---@param args? http.download.args
+---@return any # {success, changed, status_code, path, size, sha256, time_ms, error}
+function http.download(url, path, args) end
+
+---@class net.get.args
+---@field url? string Address
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class net.head.args
+---@field url? string Address
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class net.post.args
+---@field url? string Address
+---@field data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class net.put.args
+---@field url? string Address
+---@field data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class net.patch.args
+---@field url? string Address
+---@field data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class net.delete.args
+---@field url? string Address
+---@field data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class net.request.args
+---@field url? string Address
+---@field method? string Such as PUT or OPTIONS
+---@field body? string Text to send
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---@class net.download.args
+---@field url? string Address
+---@field path? string File on the host, or a folder to put it into under its own name
+---@field dest? string File on the host, or a folder to put it into under its own name
+---@field sha256? string What the content's SHA-256 must be; the file is left alone when it has it already
+---@field checksum? string What the content's SHA-256 must be; the file is left alone when it has it already
+---@field mode? string|number Mode of the file
+---@field headers? table Headers; values are text, secrets, or lists of them
+---@field query? table Parameters added to the address
+---@field params? table Parameters added to the address
+---@field json? any Value to send as JSON
+---@field form? table Fields to send as a web form does
+---@field timeout? string|number For one attempt, answer included
+---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field insecure? boolean Does not check the server's certificate
+---@field insecure_skip_verify? boolean Does not check the server's certificate
+---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
+---@field username? string For basic authentication
+---@field user? string For basic authentication
+---@field password? string For basic authentication
+---@field token? string Sent as Authorization: Bearer
+---@field follow? boolean Follows redirects, at most 10 and never from https to http
+---@field follow_redirects? boolean Follows redirects, at most 10 and never from https to http
+---@field max_body? integer Largest answer taken into memory, in bytes; download has no such limit
+---@field check_safe? boolean The request changes nothing: it is sent under plan too
+
+---HTTP requests in short: data goes behind the address, a table as JSON.
+---@class netlib
+net = {}
+
+---Send a GET request.
+---
+---    local r = net.get("http://127.0.0.1:9/health", { timeout = "2s" })
+---@param url string|net.get.args Address
+---@param args? net.get.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function net.get(url, args) end
+net.http_get = net.get
+
+---Send a HEAD request.
+---
+---    local r = net.head("http://127.0.0.1:9/health", { timeout = "2s" })
+---@param url string|net.head.args Address
+---@param args? net.head.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function net.head(url, args) end
+
+---Send data in a POST request, a table as JSON.
+---
+---    local r = net.post("http://127.0.0.1:9/items", { name = "a" })
+---@param url string|net.post.args Address
+---@param data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@param args? net.post.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function net.post(url, data, args) end
+net.http_post = net.post
+
+---Send data in a PUT request, a table as JSON.
+---
+---    local r = net.put("http://127.0.0.1:9/items", { name = "a" })
+---@param url string|net.put.args Address
+---@param data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@param args? net.put.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function net.put(url, data, args) end
+
+---Send data in a PATCH request, a table as JSON.
+---
+---    local r = net.patch("http://127.0.0.1:9/items", { name = "a" })
+---@param url string|net.patch.args Address
+---@param data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@param args? net.patch.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function net.patch(url, data, args) end
+
+---Send data in a DELETE request, a table as JSON.
+---
+---    local r = net.delete("http://127.0.0.1:9/items", { name = "a" })
+---@param url string|net.delete.args Address
+---@param data? any Text to send, or a table to send as JSON; a table of options alone is one when it names headers, json or another option beside body
+---@param args? net.delete.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function net.delete(url, data, args) end
+
+---Send a request of any method.
+---
+---    local r = net.request("http://127.0.0.1:9/", { method = "OPTIONS" })
+---@param url string|net.request.args Address
+---@param args? net.request.args
+---@return any # {success, status_code, body, headers, json, time_ms, error}
+function net.request(url, args) end
+
+---Put what an address gives into a file, whole or not at all.
+---
+---    local r = net.download("http://127.0.0.1:9/app.tar.gz", "/tmp/app.tar.gz")
+---@param url string|net.download.args Address
+---@param path? string File on the host, or a folder to put it into under its own name
+---@param args? net.download.args
+---@return any # {success, changed, status_code, path, size, sha256, time_ms, error}
+function net.download(url, path, args) end
+
+---@class data.parse_json.args
+---@field text? string JSON text
+---@field json? string JSON text
+
+---@class data.to_json.args
+---@field value? any What to write; nil is null
+---@field indent? integer Blanks for each level; 0 writes one line
+---@field pretty? boolean The same as indent = 2
+
+---@class data.json_pretty.args
+---@field value? any What to write; nil is null
+---@field indent? integer Blanks for each level; 0 writes one line
+---@field pretty? boolean The same as indent = 2
+
+---@class data.json_validate.args
+---@field text? string Text to look at
+---@field json? string Text to look at
+
+---@class data.parse_yaml.args
+---@field text? string YAML text
+---@field yaml? string YAML text
+---@field all? boolean Gives a list of all documents in the text, instead of its only one
+
+---@class data.to_yaml.args
+---@field value? any What to write
+---@field indent? integer Blanks for each level
+
+---@class data.yaml_to_json.args
+---@field text? string YAML text
+---@field yaml? string YAML text
+---@field indent? integer Blanks for each level; 0 writes one line
+
+---@class data.json_to_yaml.args
+---@field text? string JSON text
+---@field json? string JSON text
+---@field indent? integer Blanks for each level
+
+---@class data.csv_parse.args
+---@field text? string CSV text
+---@field csv? string CSV text
+---@field header? boolean The first line names the columns; without, rows are lists
+---@field separator? string One character between fields
+---@field delimiter? string One character between fields
+---@field sep? string One character between fields
+---@field comment? string Lines that begin with this character are passed over
+
+---@class data.csv_generate.args
+---@field rows? any[] List of tables, or of lists
+---@field columns? string[]|string Which columns, in order; by default all of them, sorted
+---@field fields? string[]|string Which columns, in order; by default all of them, sorted
+---@field header? boolean Begins with the names of the columns when the rows are tables, or columns are given
+---@field separator? string One character between fields
+---@field delimiter? string One character between fields
+---@field sep? string One character between fields
+
+---@class data.xml_decode.args
+---@field text? string XML text
+---@field xml? string XML text
+
+---@class data.xml_encode.args
+---@field value? any Element {name, attrs, text, children}, or with root any table: keys are elements, lists repeat them
+---@field root? string Name of the element around a plain table
+---@field indent? integer Blanks for each level; 0 writes one line
+---@field header? boolean Begins with the XML declaration
+---@field declaration? boolean Begins with the XML declaration
+
+---@class data.deep_merge.args
+---@field base? any Table to begin with
+---@field over? any Table whose values win
+---@field more? any One more table, which wins over both
+---@field most? any And one more
+---@field lists? "replace"|"append" What happens where both have a list
+
+---@class data.flatten.args
+---@field value? any Nested table
+---@field separator? string What stands between the parts of a key
+---@field sep? string What stands between the parts of a key
+
+---@class data.unflatten.args
+---@field value? any Table with keys such as "db.port"
+---@field separator? string What stands between the parts of a key
+---@field sep? string What stands between the parts of a key
+
+---@class data.get_path.args
+---@field value? any Table to look into
+---@field path? any Such as "db.ports[1]", or a list of keys
+---@field default? any Given when there is nothing
+
+---@class data.set_path.args
+---@field value? any Table to copy
+---@field path? any Such as "db.ports[1]", or a list of keys; tables on the way are made
+---@field to? any The new value; nil removes the old one
+---@field new? any The new value; nil removes the old one
+
+---@class data.validate.args
+---@field value? any What to check
+---@field schema? any The schema, as a table or as JSON text
+
+---Read and write JSON, YAML, CSV and XML; merge, flatten and check tables.
+---@class datalib
+data = {}
+
+---Read JSON text; raises with line and column when it is none.
+---
+---    local v = data.parse_json('{"port": 8080}')
+---@param text string|data.parse_json.args JSON text
+---@return any # the value
+function data.parse_json(text) end
+data.json_decode = data.parse_json
+
+---Write a value as JSON; what holds a secret becomes a secret.
+---
+---    local text = data.to_json({ port = 8080 })
+---@param value? any What to write; nil is null
+---@param args? data.to_json.args
+---@return any # text
+function data.to_json(value, args) end
+data.json_encode = data.to_json
+
+---Write a value as indented JSON, or indent JSON text.
+---
+---    local text = data.json_pretty({ port = 8080 })
+---@param value? any What to write; nil is null
+---@param args? data.json_pretty.args
+---@return any # text
+function data.json_pretty(value, args) end
+
+---Tell whether a text is JSON.
+---
+---    local ok, message = data.json_validate('{"port": 8080}')
+---@param text string|data.json_validate.args Text to look at
+---@return any # ok, message
+function data.json_validate(text) end
+
+---Read YAML text; raises with the line when it is none.
+---
+---    local v = data.parse_yaml("port: 8080")
+---@param text string|data.parse_yaml.args YAML text
+---@param args? data.parse_yaml.args
+---@return any # the value
+function data.parse_yaml(text, args) end
+data.yaml_decode = data.parse_yaml
+
+---Write a value as YAML; what holds a secret becomes a secret.
+---
+---    local text = data.to_yaml({ port = 8080 })
+---@param value? any What to write
+---@param args? data.to_yaml.args
+---@return any # text
+function data.to_yaml(value, args) end
+data.yaml_encode = data.to_yaml
+
+---Turn YAML text into JSON text; keys keep their order.
+---
+---    local text = data.yaml_to_json("port: 8080")
+---@param text string|data.yaml_to_json.args YAML text
+---@param args? data.yaml_to_json.args
+---@return any # text
+function data.yaml_to_json(text, args) end
+
+---Turn JSON text into YAML text; keys keep their order.
+---
+---    local text = data.json_to_yaml('{"port": 8080}')
+---@param text string|data.json_to_yaml.args JSON text
+---@param args? data.json_to_yaml.args
+---@return any # text
+function data.json_to_yaml(text, args) end
+
+---Read CSV text: a list of tables by the names in its first line.
+---
+---    local rows = data.csv_parse("name,port\nweb,80\n")
+---@param text string|data.csv_parse.args CSV text
+---@param args? data.csv_parse.args
+---@return any # list of tables, or of lists with header = false
+function data.csv_parse(text, args) end
+
+---Write a list of tables, or of lists, as CSV.
+---
+---    local text = data.csv_generate({ { name = "web", port = 80 } })
+---@param rows any[]|data.csv_generate.args List of tables, or of lists
+---@param args? data.csv_generate.args
+---@return any # text
+function data.csv_generate(rows, args) end
+
+---Read XML text.
+---
+---    local doc = data.xml_decode('<a id="1"><b>text</b></a>')
+---@param text string|data.xml_decode.args XML text
+---@return any # {name, attrs = {}, text, children = {…}}
+function data.xml_decode(text) end
+data.parse_xml = data.xml_decode
+
+---Write an element as xml_decode gives it, or a plain table below a root, as XML.
+---
+---    local text = data.xml_encode({ port = 8080 }, { root = "server" })
+---@param value any Element {name, attrs, text, children}, or with root any table: keys are elements, lists repeat them
+---@param args? data.xml_encode.args
+---@return any # text
+function data.xml_encode(value, args) end
+data.to_xml = data.xml_encode
+
+---Merge tables into a new one; a later one wins, tables in them are merged too.
+---
+---    local all = data.deep_merge({ a = { x = 1 } }, { a = { y = 2 } })
+---@param base any Table to begin with
+---@param over? any Table whose values win
+---@param more? any One more table, which wins over both
+---@param most? any And one more
+---@param lists? "replace"|"append" What happens where both have a list
+---@return any # table
+function data.deep_merge(base, over, more, most, lists) end
+data.merge = data.deep_merge
+
+---Turn nested tables into one with keys such as "db.port".
+---
+---    local flat = data.flatten({ db = { port = 5432 } })
+---@param value any Nested table
+---@param separator? string What stands between the parts of a key
+---@return any # table
+function data.flatten(value, separator) end
+
+---Undo flatten.
+---
+---    local nested = data.unflatten({ ["db.port"] = 5432 })
+---@param value any Table with keys such as "db.port"
+---@param separator? string What stands between the parts of a key
+---@return any # table
+function data.unflatten(value, separator) end
+
+---Find a value deep in a table.
+---
+---    local port = data.get_path({ db = { ports = { 5432 } } }, "db.ports[1]", 0)
+---@param value? any Table to look into
+---@param path? any Such as "db.ports[1]", or a list of keys
+---@param default? any Given when there is nothing
+---@return any # the value, or the default
+function data.get_path(value, path, default) end
+
+---Copy a table with one value deep in it set; nil removes it.
+---
+---    local changed = data.set_path({ db = {} }, "db.port", 5432)
+---@param value any Table to copy
+---@param path? any Such as "db.ports[1]", or a list of keys; tables on the way are made
+---@param to? any The new value; nil removes the old one
+---@return any # the changed copy
+function data.set_path(value, path, to) end
+
+---Check a value against a JSON Schema.
+---
+---    local ok, message = data.validate({ port = 80 }, { properties = { port = { type = "integer" } } })
+---@param value? any What to check
+---@param schema? any The schema, as a table or as JSON text
+---@return any # ok, message
+function data.validate(value, schema) end
+
+---@class state.set.args
+---@field key? string Name of the value; up to 512 bytes
+---@field value? any Text, number, boolean or table; up to 1 MiB
+---@field ttl? string|number Seconds, or text such as "5m", after which it is gone; 0 is never
+
+---@class state.get.args
+---@field key? string Name of the value; up to 512 bytes
+---@field default? any What to return when there is no value
+
+---@class state.delete.args
+---@field key? string Name of the value; up to 512 bytes
+
+---@class state.exists.args
+---@field key? string Name of the value; up to 512 bytes
+
+---@class state.keys.args
+---@field pattern? string Which keys: * stands for any text, ? for one character, [a-c] for one of a set
+
+---@class state.clear.args
+---@field pattern? string Which keys, as in keys
+
+---@class state.set_ttl.args
+---@field key? string Name of the value; up to 512 bytes
+---@field ttl? string|number Seconds from now, or text such as "5m"; 0 is never
+
+---@class state.get_ttl.args
+---@field key? string Name of the value; up to 512 bytes
+
+---@class state.increment.args
+---@field key? string Name of the value; up to 512 bytes
+---@field by? number How much to add
+---@field n? number How much to add
+
+---@class state.decrement.args
+---@field key? string Name of the value; up to 512 bytes
+---@field by? number How much to subtract
+---@field n? number How much to subtract
+
+---@class state.append.args
+---@field key? string Name of the value; up to 512 bytes
+---@field value? any What to put at the end
+
+---@class state.list_push.args
+---@field key? string Name of the value; up to 512 bytes
+---@field value? any What to put at the end
+
+---@class state.list_pop.args
+---@field key? string Name of the value; up to 512 bytes
+
+---@class state.list_length.args
+---@field key? string Name of the value; up to 512 bytes
+
+---@class state.compare_swap.args
+---@field key? string Name of the value; up to 512 bytes
+---@field old? any What the value must be; nil: there must be none
+---@field new? any What it becomes; nil deletes it
+
+---@class state.with_lock.args
+---@field name? string Name of the lock
+---@field fn? function What to run; it is ended when the lock is lost
+---@field timeout? string|number How long to wait for the lock, in seconds or text such as "5m"
+
+---@class state.lock.args
+---@field name? string Name of the lock
+---@field timeout? string|number How long to wait for it, in seconds or text such as "5m"
+
+---@class state.try_lock.args
+---@field name? string Name of the lock
+
+---@class state.unlock.args
+---@field name? string Name of the lock
+
+---Share values between tasks, hosts and runs of a stack; they keep their type.
+---@class statelib
+state = {}
+
+---Store a value; nil deletes it.
+---
+---    state.set("release", { version = "1.4", hosts = 3 }, 3600)
+---@param key string|state.set.args Name of the value; up to 512 bytes
+---@param value? any Text, number, boolean or table; up to 1 MiB
+---@param ttl? string|number Seconds, or text such as "5m", after which it is gone; 0 is never
+---@return any # true
+function state.set(key, value, ttl) end
+
+---Read a value.
+---
+---    local version = state.get("version", "none")
+---@param key string|state.get.args Name of the value; up to 512 bytes
+---@param default? any What to return when there is no value
+---@return any # the value, or default
+function state.get(key, default) end
+
+---Delete a value.
+---
+---    state.delete("version")
+---@param key string|state.delete.args Name of the value; up to 512 bytes
+---@return any # whether it existed
+function state.delete(key) end
+
+---Ask whether a key has a value.
+---
+---    if state.exists("version") then log.info("deployed before") end
+---@param key string|state.exists.args Name of the value; up to 512 bytes
+---@return any # true or false
+function state.exists(key) end
+
+---List the keys that a pattern matches.
+---
+---    for _, key in ipairs(state.keys("release/*")) do log.info(key) end
+---@param pattern? string|state.keys.args Which keys: * stands for any text, ? for one character, [a-c] for one of a set
+---@return any # a sorted list
+function state.keys(pattern) end
+
+---Delete the values whose keys a pattern matches.
+---
+---    state.clear("cache/*")
+---@param pattern? string|state.clear.args Which keys, as in keys
+---@return any # how many there were
+function state.clear(pattern) end
+
+---Count what the stack keeps.
+---
+---    log.info(state.stats().keys .. " keys")
+---@return any # {stack, keys, bytes, expiring, locks}
+function state.stats() end
+
+---Let an existing value expire.
+---
+---    state.set_ttl("version", "10m")
+---@param key string|state.set_ttl.args Name of the value; up to 512 bytes
+---@param ttl? string|number Seconds from now, or text such as "5m"; 0 is never
+---@return any # whether the key has a value
+function state.set_ttl(key, ttl) end
+
+---Ask how long a value stays.
+---
+---    local left = state.get_ttl("version")
+---@param key string|state.get_ttl.args Name of the value; up to 512 bytes
+---@return any # seconds, -1 for ever, nil without a value
+function state.get_ttl(key) end
+
+---Add to a number; without a value it counts as 0.
+---
+---    local n = state.increment("deployments")
+---@param key string|state.increment.args Name of the value; up to 512 bytes
+---@param by? number How much to add
+---@return any # the new number
+function state.increment(key, by) end
+
+---Subtract from a number; without a value it counts as 0.
+---
+---    local n = state.decrement("free_slots", 2)
+---@param key string|state.decrement.args Name of the value; up to 512 bytes
+---@param by? number How much to subtract
+---@return any # the new number
+function state.decrement(key, by) end
+
+---Put text behind a text, or a value behind a list.
+---
+---    state.append("journal", "deployed\n")
+---@param key string|state.append.args Name of the value; up to 512 bytes
+---@param value? any What to put at the end
+---@return any # the new length
+function state.append(key, value) end
+
+---Put a value at the end of a list.
+---
+---    state.list_push("queue", { host = "web-01" })
+---@param key string|state.list_push.args Name of the value; up to 512 bytes
+---@param value? any What to put at the end
+---@return any # the new length
+function state.list_push(key, value) end
+
+---Take the value at the end of a list away.
+---
+---    local job = state.list_pop("queue")
+---@param key string|state.list_pop.args Name of the value; up to 512 bytes
+---@return any # the value, nil when the list is empty
+function state.list_pop(key) end
+
+---Count the values of a list.
+---
+---    local n = state.list_length("queue")
+---@param key string|state.list_length.args Name of the value; up to 512 bytes
+---@return any # a number, 0 without a list
+function state.list_length(key) end
+
+---Replace a value if it is still the old one.
+---
+---    local mine = state.compare_swap("leader", nil, "web-01")
+---@param key string|state.compare_swap.args Name of the value; up to 512 bytes
+---@param old? any What the value must be; nil: there must be none
+---@param new? any What it becomes; nil deletes it
+---@return any # whether it was
+function state.compare_swap(key, old, new) end
+
+---Run a function while nobody else holds the lock.
+---
+---    local n = state.with_lock("deploy", function() return state.increment("n") end, 30)
+---@param name string|state.with_lock.args Name of the lock
+---@param fn? function What to run; it is ended when the lock is lost
+---@param timeout? string|number How long to wait for the lock, in seconds or text such as "5m"
+---@return any # what the function returns
+function state.with_lock(name, fn, timeout) end
+
+---Take a lock, waiting for it; raises when it is not free in time. It is given back at the end of the run.
+---
+---    state.lock("migration", 60)
+---    state.unlock("migration")
+---@param name string|state.lock.args Name of the lock
+---@param timeout? string|number How long to wait for it, in seconds or text such as "5m"
+---@return any # true
+function state.lock(name, timeout) end
+
+---Take a lock if it is free.
+---
+---    if state.try_lock("backup") then state.unlock("backup") end
+---@param name string|state.try_lock.args Name of the lock
+---@return any # whether it was
+function state.try_lock(name) end
+
+---Give back a lock that this run took.
+---
+---    state.unlock("migration")
+---@param name string|state.unlock.args Name of the lock
+---@return any # whether this run held it
+function state.unlock(name) end
+
+---@class log.debug.args
+---@field message? any Text; other values are written as Lua would
+---@field msg? any Text; other values are written as Lua would
+---@field context? any Table of details to show with it
+---@field fields? any Table of details to show with it
+
+---@class log.info.args
+---@field message? any Text; other values are written as Lua would
+---@field msg? any Text; other values are written as Lua would
+---@field context? any Table of details to show with it
+---@field fields? any Table of details to show with it
+
+---@class log.warn.args
+---@field message? any Text; other values are written as Lua would
+---@field msg? any Text; other values are written as Lua would
+---@field context? any Table of details to show with it
+---@field fields? any Table of details to show with it
+
+---@class log.error.args
+---@field message? any Text; other values are written as Lua would
+---@field msg? any Text; other values are written as Lua would
+---@field context? any Table of details to show with it
+---@field fields? any Table of details to show with it
+
+---@class log.success.args
+---@field message? any Text; other values are written as Lua would
+---@field msg? any Text; other values are written as Lua would
+---@field context? any Table of details to show with it
+---@field fields? any Table of details to show with it
+
+---@class log.print.args
+---@field message? any Text; other values are written as Lua would
+---@field msg? any Text; other values are written as Lua would
+---@field context? any Table of details to show with it
+---@field fields? any Table of details to show with it
+
+---@class log.table.args
+---@field value? any What to show
+---@field rows? any What to show
+---@field title? string Line above it
+
+---Write to the output of the run.
+---@class loglib
+log = {}
+
+---Write a line for those who ask for more with -v.
+---
+---    log.debug("deployed", { version = "1.2" })
+---@param message? any Text; other values are written as Lua would
+---@param context? any Table of details to show with it
+---@return any # nothing
+function log.debug(message, context) end
+
+---Write a line.
+---
+---    log.info("deployed", { version = "1.2" })
+---@param message? any Text; other values are written as Lua would
+---@param context? any Table of details to show with it
+---@return any # nothing
+function log.info(message, context) end
+
+---Write a warning.
+---
+---    log.warn("deployed", { version = "1.2" })
+---@param message? any Text; other values are written as Lua would
+---@param context? any Table of details to show with it
+---@return any # nothing
+function log.warn(message, context) end
+log.warning = log.warn
+
+---Write an error; the task goes on.
+---
+---    log.error("deployed", { version = "1.2" })
+---@param message? any Text; other values are written as Lua would
+---@param context? any Table of details to show with it
+---@return any # nothing
+function log.error(message, context) end
+
+---Write that something went well.
+---
+---    log.success("deployed", { version = "1.2" })
+---@param message? any Text; other values are written as Lua would
+---@param context? any Table of details to show with it
+---@return any # nothing
+function log.success(message, context) end
+
+---Write text as it is, without a level.
+---
+---    log.print("deployed", { version = "1.2" })
+---@param message? any Text; other values are written as Lua would
+---@param context? any Table of details to show with it
+---@return any # nothing
+function log.print(message, context) end
+
+---Write a table: a list of tables in columns, anything else as keys and values.
+---
+---    log.table({ { name = "a", size = 1 }, { name = "b", size = 22 } }, "volumes")
+---@param value? any What to show
+---@param title? string Line above it
+---@return any # nothing
+function log.table(value, title) end
