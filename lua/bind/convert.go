@@ -20,8 +20,8 @@ const maxDepth = 128
 
 // ToGo turns a Lua value into Go data: nil, bool, int64 for whole numbers up to
 // 2^53, float64, string; a table with keys 1..n is []any, one whose keys are all
-// text map[string]any (so is an empty one), any other map[any]any. A secret
-// stays a modules.Secret. Functions, threads, other userdata and tables that
+// text map[string]any (so is an empty one, unless ToLua made it of an empty
+// list), any other map[any]any. A secret stays a modules.Secret. Functions, threads, other userdata and tables that
 // contain themselves are errors that name the path to them. The caller holds
 // the Lua lock.
 func ToGo(v lua.LValue) (any, error) {
@@ -105,6 +105,9 @@ func (c *converter) table(t *lua.LTable, path string, depth int) (any, error) {
 			out[i] = item
 		}
 		return out, nil
+	}
+	if n == 0 && text == 0 && other == 0 && isEmptyList(t) {
+		return []any{}, nil
 	}
 	if n == 0 && other == 0 {
 		out := make(map[string]any, text)
@@ -224,6 +227,9 @@ func (m *maker) value(v any) lua.LValue {
 		out := m.L.CreateTable(len(t), 0)
 		for i, item := range t {
 			out.RawSetInt(i+1, m.value(item))
+		}
+		if len(t) == 0 {
+			markEmptyList(out)
 		}
 		return out
 	case map[string]any:
