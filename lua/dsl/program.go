@@ -20,6 +20,12 @@ type Program struct {
 	// Effects counts the module calls at top level; a file with no task, no run
 	// and no effect has nothing to do.
 	Effects int
+	// Failed says that the file itself returned false; Message is why. The run
+	// then fails, whatever its tasks did.
+	Failed  bool
+	Message string
+	// Warnings are worth telling but keep nothing from running.
+	Warnings Problems
 }
 
 // Pos is a place in a source file. Line counts from 1.
@@ -70,6 +76,10 @@ type Task struct {
 	Handler bool
 	// Built is false for a builder that never saw :build() or a workflow.
 	Built bool
+
+	// chained marks a task that workflow("…"):task(…) made.
+	chained bool
+	depends Pos // where depends_on was last called
 }
 
 // Target says where a task runs. The zero value names no host.

@@ -1,0 +1,176 @@
+package dsl
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/yuin/gopher-lua/ast"
+
+	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/modules/spec"
+)
+
+// linter looks at sources without running them: undefined variables, methods
+// and functions that do not exist, wrong names of arguments.
+type linter struct {
+	known *known
+	// read finds the source behind include, dofile and require. how is the
+	// function's name, from the file that asks.
+	read func(how, name, from string) (file string, src []byte, err error)
+
+	files    map[string]bool
+	problems Problems
+	set      map[string]bool // globals that some file assigns
+	added    map[string]bool // "library.function" that some file assigns
+	guarded  map[string]bool // globals that some file compares with nil
+	reads    []globalRead
+	calls    []libraryCall
+	// dynamic is set when globals may come into being by computed names.
+	dynamic bool
+	// allHosts are the uses of deps.NAME.hosts, notifies those of notify("NAME").
+	allHosts, notifies []namedAt
+	// effects are calls of modules at the top level of the first file.
+	effects int
+}
+
+type globalRead struct {
+	pos  Pos
+	name string
+	task *taskItem // it stands in a list of tasks
+	near []string  // locals in scope
+}
+
+// namedAt is a name and where it stands.
+type namedAt struct {
+	pos  Pos
+	name string
+}
+
+type taskItem struct {
+	workflow string
+	index    int
+}
+
+// libraryCall is a use of a library's function.
+type libraryCall struct {
+	pos      Pos
+	lib      *library
+	function string
+	call     *ast.FuncCallExpr // nil: it is only mentioned
+}
+
+// lint looks at a file and all it includes.
+func lint(k *known, file string, src []byte, read func(how, name, from string) (string, []byte, error)) *linter {
+	l := &linter{
+		known: k, read: read, files: map[string]bool{},
+		set: map[string]bool{}, added: map[string]bool{}, guarded: map[string]bool{},
+	}
+	l.file(file, src, true)
+	for _, r := range l.reads {
+		l.checkRead(r)
+	}
+	for _, c := range l.calls {
+		l.checkCall(c)
+	}
+	l.problems = l.problems.sorted()
+	return l
+}
+
+func (l *linter) file(file string, src []byte, root bool) {
+	if l.files[file] {
+		return
+	}
+	l.files[file] = true
+	t, err := parseTree(file, src)
+	if err != nil {
+		l.problems = append(l.problems, problemOf(err, file)...)
+		return
+	}
+	f := &fileLint{linter: l, tree: t, root: root, kinds: map[ast.Expr]kind{}}
+	f.scope = &scope{}
+	f.block(t.stmts)
+}
+
+func (l *linter) checkRead(r globalRead) {
+	if l.dynamic || l.known.globals[r.name] || l.set[r.name] || l.guarded[r.name] {
+		return
+	}
+	if r.task != nil {
+		l.problems = append(l.problems, Problem{Pos: r.pos, Message: missingTask(r.task.workflow, r.task.index, r.name)})
+		return
+	}
+	p := Problem{Pos: r.pos, Message: fmt.Sprintf("undefined variable %q", r.name)}
+	names := slices.Concat(r.near, slices.Sorted(maps.Keys(l.known.globals)), slices.Sorted(maps.Keys(l.set)))
+	if n := spec.Nearest(r.name, names); n != "" {
+		p.Hint = fmt.Sprintf("did you mean %q?", n)
+	}
+	l.problems = append(l.problems, p)
+}
+
+func (l *linter) checkCall(c libraryCall) {
+	sig, ok := c.lib.functions[c.function]
+	if !ok {
+		if !l.added[c.lib.name+"."+c.function] && !l.dynamic {
+			l.problems = append(l.problems, Problem{Pos: c.pos,
+				Message: fmt.Sprintf("%s has no function %q%s", c.lib.name, c.function, hint(c.function, c.lib.names()))})
+		}
+		return
+	}
+	if sig == nil || c.call == nil || len(c.call.Args) == 0 {
+		return
+	}
+	n := len(c.call.Args)
+	t, ok := c.call.Args[n-1].(*ast.TableExpr)
+	if !ok || takesTable(sig, n) {
+		return
+	}
+	all, listed := argumentNames(sig)
+	for _, f := range t.Fields {
+		key, ok := f.Key.(*ast.StringExpr)
+		if !ok || contains(all, key.Value) {
+			continue
+		}
+		message := fmt.Sprintf("%s.%s: unknown argument %q", c.lib.name, c.function, key.Value)
+		switch near := spec.Nearest(key.Value, all); {
+		case len(all) == 0:
+			message += "; it takes none"
+		case near != "":
+			message += fmt.Sprintf("; did you mean %q?", near)
+		default:
+			message += "; known are " + strings.Join(listed, ", ")
+		}
+		l.problems = append(l.problems, Problem{Pos: Pos{c.pos.File, key.Line()}, Message: message})
+	}
+}
+
+// follow lints a file that another one loads by a constant name.
+func (f *fileLint) follow(how, name string, line int) {
+	if f.read == nil {
+		f.dynamic = true
+		return
+	}
+	file, src, err := f.read(how, name, f.tree.file)
+	if err != nil {
+		if f.protected == 0 {
+			f.problem(line, fmt.Sprintf("%s(%q): %s", how, name, bareMessage(err)))
+		}
+		return
+	}
+	f.linter.file(file, src, false)
+}
+
+// bareMessage drops the place of an error that is told with another.
+func bareMessage(err error) string {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}
+
+func (f *fileLint) problem(line int, message string) {
+	f.problems = append(f.problems, Problem{Pos: Pos{f.tree.file, line}, Message: message})
+}

@@ -1,0 +1,200 @@
+package dsl
+
+import (
+	"bytes"
+	"regexp"
+
+	"github.com/yuin/gopher-lua/ast"
+
+	"github.com/sloth-runner/sloth/lua/engine"
+)
+
+// tree is a source text as it is written, for messages that say more than what
+// can be seen at run time: the exact line of a method in a chain (gopher-lua
+// gives every call of a chain the line where it begins), and the names of
+// variables.
+type tree struct {
+	file  string
+	lines [][]byte
+	stmts []ast.Stmt
+	// calls are by line of the chain's start and name of the method or function.
+	calls map[callKey][]*written
+}
+
+type callKey struct {
+	line int
+	name string
+}
+
+// written is one call in the source.
+type written struct {
+	*ast.FuncCallExpr
+	line int // where the method's name stands
+}
+
+func parseTree(file string, src []byte) (*tree, error) {
+	stmts, err := engine.Parse(file, src)
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{file: file, lines: bytes.Split(src, []byte("\n")), stmts: stmts, calls: map[callKey][]*written{}}
+	w := walker{enter: func(e ast.Expr) {
+		if c, ok := e.(*ast.FuncCallExpr); ok {
+			t.note(c)
+		}
+	}}
+	w.stmts(stmts)
+	return t, nil
+}
+
+func (t *tree) note(c *ast.FuncCallExpr) {
+	name, line := c.Method, c.Line()
+	switch {
+	case name != "":
+		line = t.find(name, lastLine(c.Receiver), c.Args)
+	default:
+		switch f := c.Func.(type) {
+		case *ast.IdentExpr:
+			name = f.Value
+		case *ast.AttrGetExpr:
+			if s, ok := f.Key.(*ast.StringExpr); ok {
+				name = s.Value
+				line = s.Line()
+			}
+		}
+	}
+	if name == "" {
+		return
+	}
+	k := callKey{c.Line(), name}
+	t.calls[k] = append(t.calls[k], &written{FuncCallExpr: c, line: line})
+}
+
+// find gives the line of ":name" from a line on, but not behind the arguments.
+func (t *tree) find(name string, from int, args []ast.Expr) int {
+	last := len(t.lines)
+	if len(args) > 0 {
+		last = min(last, args[0].Line())
+	}
+	re := regexp.MustCompile(`:\s*` + regexp.QuoteMeta(name) + `\b`)
+	for i := max(from, 1); i <= last; i++ {
+		if re.Match(t.lines[i-1]) {
+			return i
+		}
+	}
+	return from
+}
+
+// tree returns the source of a chunk that was loaded, or nil.
+func (w *world) tree(file string) *tree {
+	if t, ok := w.trees[file]; ok {
+		return t
+	}
+	var t *tree
+	for _, c := range w.vm.Chunks() {
+		if c.Name == file {
+			// What was loaded has been parsed before, so an error cannot come.
+			t, _ = parseTree(file, c.Source)
+		}
+	}
+	w.trees[file] = t
+	return t
+}
+
+// call finds a call in the source: pos is where gopher-lua says it is, and nth
+// tells calls of the same name in one chain apart.
+func (w *world) call(pos Pos, name string, nth int) *written {
+	t := w.tree(pos.File)
+	if t == nil {
+		return nil
+	}
+	all := t.calls[callKey{pos.Line, name}]
+	if nth < 0 || nth >= len(all) {
+		return nil
+	}
+	return all[nth]
+}
+
+// argName is the variable given as an argument, or "".
+func (c *written) argName(i int) string {
+	if i < 0 || i >= len(c.Args) {
+		return ""
+	}
+	return variable(c.Args[i])
+}
+
+func variable(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.IdentExpr:
+		return e.Value
+	case *ast.AttrGetExpr:
+		if s, ok := e.Key.(*ast.StringExpr); ok {
+			if of := variable(e.Object); of != "" {
+				return of + "." + s.Value
+			}
+		}
+	}
+	return ""
+}
+
+// item is an entry of a list in the source.
+type item struct {
+	name string // of the variable; empty for other expressions
+	line int
+}
+
+// taskItems are the entries of the list of tasks among the arguments. The last
+// one is left out when it may stand for any number of values.
+func (c *written) taskItems() []item {
+	for _, a := range c.Args {
+		t, ok := a.(*ast.TableExpr)
+		if !ok {
+			continue
+		}
+		if c.Method != "tasks" && c.Method != "config" {
+			inner := field(t, "tasks")
+			if inner == nil {
+				continue
+			}
+			t = inner
+		}
+		return listItems(t)
+	}
+	return nil
+}
+
+// field returns the table literal under a key of another, or nil.
+func field(t *ast.TableExpr, key string) *ast.TableExpr {
+	for _, f := range t.Fields {
+		if s, ok := f.Key.(*ast.StringExpr); ok && s.Value == key {
+			inner, _ := f.Value.(*ast.TableExpr)
+			return inner
+		}
+	}
+	return nil
+}
+
+func listItems(t *ast.TableExpr) []item {
+	var out []item
+	for i, f := range t.Fields {
+		if f.Key != nil {
+			continue
+		}
+		if i == len(t.Fields)-1 {
+			switch f.Value.(type) {
+			case *ast.FuncCallExpr, *ast.Comma3Expr:
+				continue
+			}
+		}
+		out = append(out, item{variable(f.Value), f.Value.Line()})
+	}
+	return out
+}
+
+// lastLine is the last line on which something of e begins.
+func lastLine(e ast.Expr) int {
+	last := e.Line()
+	w := walker{enter: func(e ast.Expr) { last = max(last, e.Line(), e.LastLine()) }}
+	w.expr(e)
+	return last
+}

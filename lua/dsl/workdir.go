@@ -1,0 +1,113 @@
+package dsl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/modules"
+)
+
+// EnsureDir makes a folder with those above it, or plans to. What it changes is
+// recorded in env.
+func EnsureDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
+	v := env.Viewer
+	if v == nil {
+		v = env.Call.Machine
+	}
+	var missing []string
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		st, err := v.Stat(d)
+		if err == nil {
+			if !st.Mode.IsDir() {
+				return fmt.Errorf("workdir %s: %s is no folder", dir, d)
+			}
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("workdir %s: %w", dir, err)
+		}
+		missing = append(missing, d)
+		if filepath.Dir(d) == d {
+			break
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if !env.Check && !env.Inert && env.Effect != nil {
+		if err := env.Effect(ctx, "workdir"); err != nil {
+			return err
+		}
+	}
+	var diff modules.Diff
+	for i := len(missing) - 1; i >= 0; i-- {
+		switch {
+		case env.Inert:
+		case env.Check:
+			if env.Overlay != nil {
+				env.Overlay.PutDir(missing[i], 0o755)
+			}
+		default:
+			if err := env.Call.Machine.Mkdir(missing[i], 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("workdir %s: %w", dir, err)
+			}
+		}
+		diff.Add(modules.Create(missing[i], "directory"))
+	}
+	record(env, "workdir", at, diff)
+	return nil
+}
+
+// RemoveDir removes a folder with all in it, or plans to.
+func RemoveDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
+	v := env.Viewer
+	if v == nil {
+		v = env.Call.Machine
+	}
+	if filepath.Dir(filepath.Clean(dir)) == filepath.Clean(dir) {
+		return errors.New("refusing to remove the root folder")
+	}
+	if _, err := v.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	switch {
+	case env.Inert:
+	case env.Check:
+		if env.Overlay != nil {
+			env.Overlay.Remove(dir)
+		}
+	default:
+		if env.Effect != nil {
+			if err := env.Effect(ctx, "workdir"); err != nil {
+				return err
+			}
+		}
+		if err := env.Call.Machine.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
+	var diff modules.Diff
+	diff.Add(modules.Delete(dir, "directory"))
+	record(env, "workdir", at, diff)
+	return nil
+}
+
+func record(env *bind.Env, function string, at Pos, diff modules.Diff) {
+	if env.Called == nil {
+		return
+	}
+	r := bind.Record{
+		Function: function, File: at.File, Line: at.Line, Changed: true,
+		Planned: env.Check || env.Inert, Message: diff.Summary(), Diff: diff,
+	}
+	if env.Call.NoLog {
+		r.Diff, r.Message = diff.Hide(), ""
+	}
+	env.Called(r)
+}
