@@ -1,0 +1,102 @@
+package render
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"github.com/sloth-runner/sloth/modules"
+)
+
+const (
+	// maxDiffInput is the size of texts that are compared line by line;
+	// maxDiffLines is how much of the answer is shown.
+	maxDiffInput = 512 << 10
+	maxDiffLines = 200
+)
+
+// diffLines shows d for people, one string a line without its end. Texts are
+// unified diffs, other attributes "attr: before → after".
+func diffLines(d modules.Diff) []string {
+	var out []string
+	last := ""
+	for _, c := range d.Changes {
+		switch {
+		case c.Text && !c.Hidden && !c.Unknown:
+			out = append(out, unified(c)...)
+			last = ""
+			continue
+		case c.What != last:
+			out = append(out, Name(c.What))
+			last = c.What
+		}
+		out = append(out, "  "+attribute(c))
+	}
+	return out
+}
+
+func attribute(c modules.Change) string {
+	name := Name(c.Attr)
+	if name == "" {
+		name = "value"
+	}
+	switch {
+	case c.Hidden:
+		return name + ": changed (hidden)"
+	case c.Unknown:
+		return fmt.Sprintf("%s: %s → unknown until applied", name, value(c.Before))
+	}
+	return fmt.Sprintf("%s: %s → %s", name, value(c.Before), value(c.After))
+}
+
+func value(s string) string {
+	if s == "" {
+		return `""`
+	}
+	return cut(Name(s), 120)
+}
+
+func unified(c modules.Change) []string {
+	name := Name(c.What)
+	switch {
+	case len(c.Before)+len(c.After) > maxDiffInput:
+		return []string{name, fmt.Sprintf("  %s: %d bytes → %d bytes, too long to compare here", attrOr(c.Attr), len(c.Before), len(c.After))}
+	case !utf8.ValidString(c.Before) || !utf8.ValidString(c.After):
+		return []string{name, fmt.Sprintf("  %s: %d bytes → %d bytes, not text", attrOr(c.Attr), len(c.Before), len(c.After))}
+	}
+	text := udiff.Unified(name, name, c.Before, c.After)
+	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i, l := range all {
+		all[i] = Sanitize(strings.TrimSuffix(l, "\r"))
+	}
+	if n := len(all) - maxDiffLines; n > 0 {
+		all = append(all[:maxDiffLines], fmt.Sprintf("… %d more lines", n))
+	}
+	return all
+}
+
+func attrOr(s string) string {
+	if s == "" {
+		return "content"
+	}
+	return Name(s)
+}
+
+// diff colours one line of diffLines.
+func (p painter) diff(line string) string {
+	switch {
+	case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"):
+		return p.bold(line)
+	case strings.HasPrefix(line, "+"):
+		return p.green(line)
+	case strings.HasPrefix(line, "-"):
+		return p.red(line)
+	case strings.HasPrefix(line, "@@"):
+		return p.cyan(line)
+	case strings.HasPrefix(line, "…"):
+		return p.dim(line)
+	}
+	return line
+}

@@ -1,0 +1,93 @@
+package render
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// group is one result that one or more hosts had.
+type group struct {
+	outcome outcome
+	task    string // empty: the host as a whole
+	hosts   []string
+	detail  string   // rest of the line
+	note    string   // beside the outcome: the class of a failure
+	block   []string // lines below
+	longest time.Duration
+	since   time.Time
+}
+
+func (g *group) same(h *group) bool {
+	return g.outcome == h.outcome && g.task == h.task && g.detail == h.detail && g.note == h.note && slices.Equal(g.block, h.block)
+}
+
+// add shows g for host, together with other hosts that did the same.
+func (t *text) add(g *group, host string) {
+	g.hosts, g.since = []string{host}, t.o.Now()
+	if !t.several || t.o.Verbosity > 0 {
+		t.show(g)
+		return
+	}
+	for _, other := range t.groups {
+		if other.same(g) {
+			other.hosts = append(other.hosts, host)
+			other.longest = max(other.longest, g.longest)
+			return
+		}
+	}
+	t.groups = append(t.groups, g)
+}
+
+// flushGroups shows the groups that are complete or have waited long enough.
+func (t *text) flushGroups(all bool) {
+	if len(t.groups) == 0 {
+		return
+	}
+	now := t.o.Now()
+	t.groups = slices.DeleteFunc(t.groups, func(g *group) bool {
+		limit := groupFor
+		if g.outcome >= outFailed {
+			limit = failedFor
+		}
+		if !all && len(g.hosts) < len(t.run.Hosts) && now.Sub(g.since) < limit {
+			return false
+		}
+		t.show(g)
+		return true
+	})
+}
+
+func (t *text) show(g *group) {
+	detail := g.detail
+	if g.note != "" {
+		detail = strings.TrimSpace("(" + g.note + ") " + detail)
+	}
+	if t.look.marks != nil && g.outcome >= outFailed {
+		// A sign alone does not tell a lost host from a failed task.
+		detail = strings.TrimSpace(words[g.outcome] + " " + detail)
+	}
+	t.print(t.line(g.outcome, g.task, g.hosts, detail, g.longest))
+	for _, l := range g.block {
+		t.print(strings.TrimRight("    "+l, " "))
+	}
+}
+
+// line is one result: sign, task, hosts, what happened, how long.
+func (t *text) line(o outcome, task string, hosts []string, detail string, took time.Duration) string {
+	var parts []string
+	if task != "" {
+		parts = append(parts, pad(cut(Name(task), 2*maxTaskWidth), t.taskWidth))
+	}
+	if t.several || task == "" || len(hosts) > 1 {
+		parts = append(parts, t.p.bold(pad(t.o.Fold(hosts), t.hostWidth)))
+	}
+	if detail != "" {
+		parts = append(parts, detail)
+	}
+	s := t.look.mark(t.p, o) + " " + strings.TrimRight(strings.Join(parts, "  "), " ")
+	if took >= 100*time.Millisecond {
+		s += "  " + t.p.dim("("+duration(took)+")")
+	}
+	return s
+}
