@@ -1628,3 +1628,298 @@ function log.print(message, context) end
 ---@param title? string Line above it
 ---@return any # nothing
 function log.table(value, title) end
+
+---@class utils.env.args
+---@field name? string Name of the variable
+---@field key? string Name of the variable
+---@field default? any Given when there is no such variable
+
+---@class utils.config.args
+---@field path? string Such as "app.port" or "servers[1]"
+---@field key? string Such as "app.port" or "servers[1]"
+---@field name? string Such as "app.port" or "servers[1]"
+---@field default? any Given when the host has no such variable
+
+---@class utils.secret.args
+---@field name? string Name of the secret
+
+---@class utils.random.args
+---@field length? integer How many characters
+---@field secret? boolean Gives a secret, which is never shown
+
+---@class utils.hash.args
+---@field text? string What to hash; the hash of a secret is a secret
+---@field algorithm? "md5"|"sha1"|"sha256"|"sha512" How to hash
+---@field algo? "md5"|"sha1"|"sha256"|"sha512" How to hash
+
+---@class utils.hash_file.args
+---@field path? string File on the host
+---@field algorithm? "md5"|"sha1"|"sha256"|"sha512" How to hash
+---@field algo? "md5"|"sha1"|"sha256"|"sha512" How to hash
+
+---@class utils.base64.args
+---@field text? string The text; what is made of a secret is a secret
+
+---@class utils.base64_decode.args
+---@field text? string The text; what is made of a secret is a secret
+
+---@class utils.hex.args
+---@field text? string The text; what is made of a secret is a secret
+
+---@class utils.hex_decode.args
+---@field text? string The text; what is made of a secret is a secret
+
+---@class utils.url_encode.args
+---@field text? string The text; what is made of a secret is a secret
+
+---@class utils.url_decode.args
+---@field text? string The text; what is made of a secret is a secret
+
+---Environment, configuration, secrets, identifiers, hashes and encodings.
+---@class utilslib
+utils = {}
+
+---Give a variable of the environment a command of this task would see.
+---
+---    local home = utils.env("HOME", "/")
+---@param name string|utils.env.args Name of the variable
+---@param default? any Given when there is no such variable
+---@return any # text, or the default
+function utils.env(name, default) end
+
+---Give a setting of this host: a variable of the inventory, found by its path.
+---
+---    local port = utils.config("app.port", 8080)
+---@param path string|utils.config.args Such as "app.port" or "servers[1]"
+---@param default? any Given when the host has no such variable
+---@return any # the value, or the default
+function utils.config(path, default) end
+
+---Give a secret by its name; it is never shown.
+---
+---    local ok, password = pcall(utils.secret, "db_password")
+---@param name string|utils.secret.args Name of the secret
+---@return any # the secret
+function utils.secret(name) end
+
+---Make a new random identifier.
+---
+---    local id = utils.uuid()
+---@return any # text such as "3f0c1d5e-8a4b-4c8e-9d7a-2b1e6f5a4c3d"
+function utils.uuid() end
+
+---Make random text of letters and digits, as a secret when asked.
+---
+---    local token = utils.random(24)
+---@param length? integer|utils.random.args How many characters
+---@param args? utils.random.args
+---@return any # text
+function utils.random(length, args) end
+utils.random_string = utils.random
+
+---Hash text.
+---
+---    local sum = utils.hash("text", "sha256")
+---@param text string|utils.hash.args What to hash; the hash of a secret is a secret
+---@param algorithm? "md5"|"sha1"|"sha256"|"sha512" How to hash
+---@return any # hexadecimal digits
+function utils.hash(text, algorithm) end
+
+---Hash a file of the host.
+---
+---    local sum = utils.hash_file("/etc/hostname")
+---@param path string|utils.hash_file.args File on the host
+---@param algorithm? "md5"|"sha1"|"sha256"|"sha512" How to hash
+---@return any # hexadecimal digits
+function utils.hash_file(path, algorithm) end
+
+---Encode text in Base64.
+---
+---    local text = utils.base64("hello")
+---@param text string|utils.base64.args The text; what is made of a secret is a secret
+---@return any # text
+function utils.base64(text) end
+utils.base64_encode = utils.base64
+
+---Decode Base64, of the web too.
+---
+---    local text = utils.base64_decode("aGVsbG8=")
+---@param text string|utils.base64_decode.args The text; what is made of a secret is a secret
+---@return any # text
+function utils.base64_decode(text) end
+
+---Encode text in hexadecimal digits.
+---
+---    local text = utils.hex("hello")
+---@param text string|utils.hex.args The text; what is made of a secret is a secret
+---@return any # text
+function utils.hex(text) end
+utils.hex_encode = utils.hex
+
+---Decode hexadecimal digits.
+---
+---    local text = utils.hex_decode("68656c6c6f")
+---@param text string|utils.hex_decode.args The text; what is made of a secret is a secret
+---@return any # text
+function utils.hex_decode(text) end
+
+---Escape text for the parameters of an address.
+---
+---    local text = utils.url_encode("a b&c")
+---@param text string|utils.url_encode.args The text; what is made of a secret is a secret
+---@return any # text
+function utils.url_encode(text) end
+
+---Undo url_encode.
+---
+---    local text = utils.url_decode("a+b%26c")
+---@param text string|utils.url_decode.args The text; what is made of a secret is a secret
+---@return any # text
+function utils.url_decode(text) end
+
+---@class validate.required.args
+---@field value? any Table to look into
+---@field table? any Table to look into
+---@field keys? string[]|string Keys, or paths such as "db.host"
+
+---@class validate.type.args
+---@field value? any Value to look at
+---@field type? "string"|"number"|"integer"|"boolean"|"table"|"list"|"function"|"secret"|"nil" What it has to be
+---@field name? string What the message calls it
+
+---@class validate.range.args
+---@field value? any Number to look at
+---@field min? number Smallest that is right
+---@field max? number Largest that is right
+---@field name? string What the message calls it
+
+---@class validate.matches.args
+---@field value? any Text to look at
+---@field text? any Text to look at
+---@field pattern? string Regular expression
+---@field name? string What the message calls it
+
+---@class validate.one_of.args
+---@field value? any Value to look at
+---@field values? any[] What it may be
+---@field name? string What the message calls it
+
+---@class validate.schema.args
+---@field value? any What to check
+---@field schema? any The schema, as a table or as JSON text
+
+---Check values; every function gives true, or false and what is wrong.
+---@class validatelib
+validate = {}
+
+---Check that a table has all of these keys, and no empty text there.
+---
+---    local ok, message = validate.required({ host = "a" }, { "host" })
+---@param value? any Table to look into
+---@param keys? string[]|string Keys, or paths such as "db.host"
+---@return any # ok, message
+function validate.required(value, keys) end
+
+---Check the type of a value.
+---
+---    local ok, message = validate.type(8080, "integer")
+---@param value? any Value to look at
+---@param type? "string"|"number"|"integer"|"boolean"|"table"|"list"|"function"|"secret"|"nil" What it has to be
+---@param name? string What the message calls it
+---@return any # ok, message
+function validate.type(value, type, name) end
+
+---Check that a number is neither too small nor too large.
+---
+---    local ok, message = validate.range(8080, 1, 65535)
+---@param value? any Number to look at
+---@param min? number Smallest that is right
+---@param max? number Largest that is right
+---@param name? string What the message calls it
+---@return any # ok, message
+function validate.range(value, min, max, name) end
+
+---Check that a text matches a regular expression (RE2).
+---
+---    local ok, message = validate.matches("web-01", "^web-[0-9]+$")
+---@param value? any Text to look at
+---@param pattern? string Regular expression
+---@param name? string What the message calls it
+---@return any # ok, message
+function validate.matches(value, pattern, name) end
+
+---Check that a value is one of a list.
+---
+---    local ok, message = validate.one_of("prod", { "dev", "prod" })
+---@param value? any Value to look at
+---@param values? any[] What it may be
+---@param name? string What the message calls it
+---@return any # ok, message
+function validate.one_of(value, values, name) end
+
+---Check a value against a JSON Schema.
+---
+---    local ok, message = validate.schema({ port = 80 }, { required = { "port" } })
+---@param value? any What to check
+---@param schema? any The schema, as a table or as JSON text
+---@return any # ok, message
+function validate.schema(value, schema) end
+
+---@class perf.measure.args
+---@field name? any Name to keep it under; it can be left out
+---@field fn? function Function to call
+---@field func? function Function to call
+
+---@class perf.counter.args
+---@field name? string Name of the counter
+---@field by? number How much to add
+---@field n? number How much to add
+---@field value? number How much to add
+
+---@class perf.gauge.args
+---@field name? string Name of the gauge
+---@field value? number What it shows from now on
+
+---@class perf.stats.args
+---@field name? string Only this measurement
+
+---Measure functions and count things.
+---@class perflib
+perf = {}
+
+---Call a function and tell how long it took.
+---
+---    local ms, answer = perf.measure("add", function() return 1 + 1 end)
+---@param name? any Name to keep it under; it can be left out
+---@param fn? function Function to call
+---@return any # milliseconds, then what the function returned
+function perf.measure(name, fn) end
+
+---Add to a counter.
+---
+---    local n = perf.counter("requests", 2)
+---@param name string|perf.counter.args Name of the counter
+---@param by? number How much to add
+---@return any # its new value
+function perf.counter(name, by) end
+
+---Set a gauge, or read it.
+---
+---    local v = perf.gauge("queue", 7)
+---@param name string|perf.gauge.args Name of the gauge
+---@param value? number What it shows from now on
+---@return any # its value
+function perf.gauge(name, value) end
+
+---Give all that was measured and counted, or one measurement.
+---
+---    local s = perf.stats()
+---@param name? string|perf.stats.args Only this measurement
+---@return any # {measures = {NAME = {count, errors, total_ms, mean_ms, min_ms, max_ms, last_ms}}, counters, gauges}
+function perf.stats(name) end
+
+---Forget all that was measured and counted.
+---
+---    perf.reset()
+---@return any # nothing
+function perf.reset() end

@@ -11,7 +11,10 @@ import (
 	"github.com/sloth-runner/sloth/modules/http"
 	"github.com/sloth-runner/sloth/modules/log"
 	"github.com/sloth-runner/sloth/modules/net"
+	"github.com/sloth-runner/sloth/modules/perf"
 	statemod "github.com/sloth-runner/sloth/modules/state"
+	"github.com/sloth-runner/sloth/modules/utils"
+	"github.com/sloth-runner/sloth/modules/validate"
 )
 
 // Modules returns every module, in the order of the documentation.
@@ -25,5 +28,8 @@ func Modules() []modules.Module {
 		data.Module(),
 		statemod.Module(),
 		log.Module(),
+		utils.Module(),
+		validate.Module(),
+		perf.Module(),
 	}
 }
