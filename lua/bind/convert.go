@@ -21,9 +21,9 @@ const maxDepth = 128
 // ToGo turns a Lua value into Go data: nil, bool, int64 for whole numbers up to
 // 2^53, float64, string; a table with keys 1..n is []any, one whose keys are all
 // text map[string]any (so is an empty one, unless ToLua made it of an empty
-// list), any other map[any]any. A secret stays a modules.Secret. Functions, threads, other userdata and tables that
-// contain themselves are errors that name the path to them. The caller holds
-// the Lua lock.
+// list), any other map[any]any. A secret stays a modules.Secret. Functions,
+// threads, other userdata and tables that contain themselves are errors that
+// name the path to them. The caller holds the Lua lock.
 func ToGo(v lua.LValue) (any, error) {
 	c := converter{}
 	return c.value(v, "", 0)

@@ -40,11 +40,12 @@ func (t *Template) Check(ctx context.Context, v facts.Viewer) (modules.Diff, err
 	if services == nil {
 		return modules.Diff{}, errors.New("there is no controller here to render it")
 	}
-	text, err := services.Template(ctx, t.Src, t.Engine, t.Vars)
+	vars, secret := reveal(t.Vars)
+	text, err := services.Template(ctx, t.Src, t.Engine, vars.(map[string]any))
 	if err != nil {
 		return modules.Diff{}, err
 	}
-	t.want.Source = hostfile.Bytes(text, false)
+	t.want.Source = hostfile.Bytes(text, secret)
 	return t.want.Check(ctx, v)
 }
 
@@ -60,6 +61,32 @@ func (t *Template) Plan(ctx context.Context, _ modules.Diff, o modules.Overlay) 
 
 // Result adds where the file is.
 func (t *Template) Result() map[string]any { return wrote(&t.want, "dest") }
+
+// reveal replaces secrets among the variables by their values. What is made
+// with one is shown as little as the secret itself.
+func reveal(v any) (plain any, secret bool) {
+	switch t := v.(type) {
+	case modules.Secret:
+		return t.Reveal(), true
+	case map[string]any:
+		out := make(map[string]any, len(t))
+		for k, item := range t {
+			var s bool
+			out[k], s = reveal(item)
+			secret = secret || s
+		}
+		return out, secret
+	case []any:
+		out := make([]any, len(t))
+		for i, item := range t {
+			var s bool
+			out[i], s = reveal(item)
+			secret = secret || s
+		}
+		return out, secret
+	}
+	return v, false
+}
 
 func trimTemplate(src string) string {
 	for _, ext := range []string{".j2", ".jinja2", ".jinja", ".tmpl", ".gotmpl", ".tpl"} {

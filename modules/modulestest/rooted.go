@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sloth-runner/sloth/facts"
@@ -103,7 +104,9 @@ func (r rooted) Chtimes(path string, mtime time.Time) error {
 // content.
 type faulty struct {
 	modules.Machine
-	n    int
+	n int
+
+	mu   sync.Mutex
 	seen int
 }
 
@@ -111,6 +114,8 @@ type faulty struct {
 var errInjected = errors.New("injected failure")
 
 func (f *faulty) fails() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.seen++
 	return f.seen == f.n
 }

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -432,7 +433,7 @@ func HostPath(path, workdir string) (string, error) {
 	case strings.ContainsRune(path, 0):
 		return "", fmt.Errorf("path %q holds a zero byte", path)
 	case path == "~" || strings.HasPrefix(path, "~/"):
-		home, err := os.UserHomeDir()
+		home, err := home()
 		if err != nil {
 			return "", fmt.Errorf("path %s: %w", path, err)
 		}
@@ -448,6 +449,14 @@ func HostPath(path, workdir string) (string, error) {
 		workdir = filepath.Join(wd, workdir)
 	}
 	return clean(workdir, "/"+path), nil
+}
+
+// home asks the user database first: after sudo, $HOME may be somebody else's.
+func home() (string, error) {
+	if u, err := user.LookupId(strconv.Itoa(os.Geteuid())); err == nil && u.HomeDir != "" {
+		return u.HomeDir, nil
+	}
+	return os.UserHomeDir()
 }
 
 // clean keeps a slash at the end, which says that a folder is meant.

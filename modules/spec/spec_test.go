@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/user"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -141,9 +142,13 @@ type badOption struct {
 }
 
 func TestHostPaths(t *testing.T) {
-	home, err := os.UserHomeDir()
+	t.Setenv("HOME", "/somebody/else")
+	home, err := home()
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
+	}
+	if u, err := user.Current(); err != nil || u.HomeDir != home {
+		t.Errorf("home is %s, %v", home, err)
 	}
 	wd, err := os.Getwd()
 	if err != nil {
