@@ -108,6 +108,74 @@ return r.planned, again.changed, fs.read("conf/app"), fs.ls("conf")[1]`)
 	}
 }
 
+// TestWhatOnlyTheRealRunCanTellIsNoError: a planned command may make the file
+// that is missing now.
+func TestWhatOnlyTheRealRunCanTellIsNoError(t *testing.T) {
+	w := newWorld(t, all.Modules()).plan()
+	const edits = `
+file_ops.lineinfile({ path = "made/conf", line = "x" })
+file_ops.file({ path = "made/other", mode = "0600" })
+file_ops.copy({ content = "x", dest = "made/elsewhere/file" })`
+	if _, err := w.run(edits); err == nil || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("nothing could make the file: %v", err)
+	}
+	w.recs = nil
+	w.must(`exec.run("mkdir made && touch made/conf")` + edits)
+	if len(w.recs) != 4 {
+		t.Fatalf("%d records", len(w.recs))
+	}
+	for _, r := range w.recs[1:3] {
+		if !r.Changed || len(r.Diff.Changes) != 1 || !r.Diff.Changes[0].Unknown {
+			t.Errorf("%s: %+v", r.Function, r.Diff)
+		}
+	}
+}
+
+func TestASecretContentIsWrittenAndNotShown(t *testing.T) {
+	w := newWorld(t, all.Modules())
+	w.vm.Do(func(L *lua.LState) {
+		w.vm.Globals().RawSetString("password", bind.ToLua(L, modules.NewSecret("hunter2")))
+	})
+	rets := w.must(`
+local a = file_ops.copy({ content = password, dest = "a", mode = "0600" })
+local b = fs.write("b", password)
+return a.diff[2].after, b.diff[2].before`)
+	if fmt.Sprint(rets) != "[nil nil]" {
+		t.Errorf("the result shows %v", rets)
+	}
+	for _, name := range []string{"a", "b"} {
+		if data, err := os.ReadFile(w.path(name)); err != nil || string(data) != "hunter2" {
+			t.Errorf("%s holds %q, %v", name, data, err)
+		}
+	}
+	if text := fmt.Sprintf("%+v", w.recs); strings.Contains(text, "hunter2") {
+		t.Errorf("the records show it: %s", text)
+	}
+}
+
+func TestNoLogHidesTexts(t *testing.T) {
+	w := newWorld(t, all.Modules())
+	w.env.Call.NoLog = true
+	w.must(`fs.write("a", "hunter2")`)
+	if text := fmt.Sprintf("%+v", w.recs); strings.Contains(text, "hunter2") || !strings.Contains(text, "Hidden:true") {
+		t.Errorf("the records show %s", text)
+	}
+}
+
+func TestAnEffectMayBeRefused(t *testing.T) {
+	w := newWorld(t, all.Modules())
+	var asked []string
+	w.env.Effect = func(_ context.Context, function string) error {
+		asked = append(asked, function)
+		return errors.New("no more effects")
+	}
+	w.must(`fs.mkdir("/")`) // changes nothing, so nobody is asked
+	_, err := w.run(`fs.mkdir("d")`)
+	if err == nil || !strings.HasSuffix(err.Error(), "fs.mkdir: no more effects") || fmt.Sprint(asked) != "[fs.mkdir]" || fsExists(w.path("d")) {
+		t.Errorf("%v, asked %v", err, asked)
+	}
+}
+
 func TestAFileThatIsOnlyReadRunsNoEffect(t *testing.T) {
 	w := newWorld(t, all.Modules())
 	w.env.Inert = true

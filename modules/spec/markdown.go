@@ -104,6 +104,11 @@ A mode is text, ` + "`\"0644\"`" + ` or ` + "`\"u+x\"`" + `, or a number written
 text such as ` + "`\"5m\"`" + `. A path on the host is absolute, or starts at the task's workdir, or with ` + "`~/`" + `. Functions that
 change something return ` + "`{success, changed, message, diff}`" + ` and raise an error when they fail.
 
+A file is replaced whole or not at all: the new one is finished beside the old one, gets its owner, mode, ACL and
+attributes, is synced, and takes its name. Other users cannot lead a write astray. Below a folder that everybody can write
+to, such as /tmp, links and folders of other users (root's excepted) are refused; elsewhere a link of another user may only
+lead to what is that user's own. Where a refusal is not what you want, name the place itself instead of the link.
+
 | module | what for | functions |
 |---|---|---|
 `)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync"
 	"syscall"
 	"unicode/utf8"
 
@@ -44,6 +45,8 @@ func Read(v facts.Viewer, path string) ([]byte, error) {
 	return data, nil
 }
 
+var buffers = sync.Pool{New: func() any { b := make([]byte, 64<<10); return &b }}
+
 // Hash returns the hex SHA-256 of a file, in constant memory.
 func Hash(v facts.Viewer, path string) (string, error) {
 	f, err := v.Open(path)
@@ -52,7 +55,10 @@ func Hash(v facts.Viewer, path string) (string, error) {
 	}
 	defer f.Close()
 	sum := sha256.New()
-	if _, err := io.CopyBuffer(sum, f, make([]byte, 256<<10)); err != nil {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	// The wrapping keeps io.CopyBuffer from asking f to write itself.
+	if _, err := io.CopyBuffer(sum, struct{ io.Reader }{f}, *buf); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
