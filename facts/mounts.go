@@ -92,10 +92,11 @@ func joinOptions(mount, super string) string {
 	seen := map[string]bool{}
 	var all []string
 	for _, o := range append(strings.Split(mount, ","), strings.Split(super, ",")...) {
-		if !seen[o] && !(o == "rw" && seen["ro"]) && !(o == "ro" && seen["rw"]) {
-			seen[o] = true
-			all = append(all, o)
+		if seen[o] || o == "rw" && seen["ro"] || o == "ro" && seen["rw"] {
+			continue
 		}
+		seen[o] = true
+		all = append(all, o)
 	}
 	return strings.Join(all, ",")
 }

@@ -303,8 +303,7 @@ func splitPath(path string) ([]string, error) {
 	var steps []string
 	rest := path
 	for rest != "" {
-		switch {
-		case rest[0] == '[':
+		if rest[0] == '[' {
 			end := strings.IndexByte(rest, ']')
 			if len(rest) > 1 && (rest[1] == '"' || rest[1] == '\'') {
 				if end = strings.Index(rest, rest[1:2]+"]"); end <= 1 {
@@ -319,7 +318,7 @@ func splitPath(path string) ([]string, error) {
 				steps = append(steps, rest[1:end])
 			}
 			rest = strings.TrimPrefix(rest[end+1:], ".")
-		default:
+		} else {
 			end := strings.IndexAny(rest, ".[")
 			if end < 0 {
 				end = len(rest)

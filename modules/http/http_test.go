@@ -127,7 +127,7 @@ func TestAnswers(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"list": `)
 	})
-	mux.HandleFunc("/gone", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 410) })
+	mux.HandleFunc("/gone", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusGone) })
 	mux.HandleFunc("/big", func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 1000)) })
 	mux.HandleFunc("/bomb", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
@@ -139,8 +139,8 @@ func TestAnswers(t *testing.T) {
 		w.Header().Set("Content-Length", "100")
 		io.WriteString(w, "short")
 	})
-	mux.Handle("/loop", http.RedirectHandler("/loop", 302))
-	mux.Handle("/moved", http.RedirectHandler("/looks", 301))
+	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
+	mux.Handle("/moved", http.RedirectHandler("/looks", http.StatusMovedPermanently))
 	s := httptest.NewServer(mux)
 	defer s.Close()
 	closed := httptest.NewServer(nil)
@@ -310,7 +310,7 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%v: got %v", args, r["error"])
 		}
 	}
-	down := httptest.NewTLSServer(http.RedirectHandler("http://127.0.0.1:9/", 302))
+	down := httptest.NewTLSServer(http.RedirectHandler("http://127.0.0.1:9/", http.StatusFound))
 	defer down.Close()
 	if r := call(t, Module(), "get", down.URL, m{"insecure": true}); r["error"] != "the server redirects from https to http" {
 		t.Errorf("got %v", r)
@@ -322,7 +322,7 @@ func TestSecretsDoNotFollowToOtherHosts(t *testing.T) {
 		fmt.Fprintf(w, "%s|%s|%s", r.Header.Get("Authorization"), r.Header.Get("X-Key"), r.Header.Get("X-Open"))
 	}))
 	defer other.Close()
-	s := httptest.NewServer(http.RedirectHandler(other.URL, 302))
+	s := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusFound))
 	defer s.Close()
 	r := call(t, Module(), "get", s.URL, m{"token": modules.NewSecret("t"), "headers": m{"X-Key": modules.NewSecret("k"), "X-Open": "o"}})
 	if r["body"] != "||o" {

@@ -48,7 +48,7 @@ type direct struct {
 func (d *direct) Validate() error {
 	m, ok := d.Data.(map[string]any)
 	if !ok || !onlyOptions(m) {
-		return d.Options.check()
+		return d.check()
 	}
 	args := map[string]any{"url": "http://x"}
 	for k, v := range m {

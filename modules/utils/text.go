@@ -79,7 +79,7 @@ type sum struct {
 // Query hashes the text.
 func (s *sum) Query(context.Context, facts.Viewer) ([]any, error) {
 	h := newHash(s.Algorithm)
-	io.WriteString(h, s.Text.Reveal())
+	h.Write([]byte(s.Text.Reveal()))
 	return like(s.Text, hex.EncodeToString(h.Sum(nil))), nil
 }
 

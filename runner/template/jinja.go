@@ -224,7 +224,7 @@ func jinjaError(name string, err error) error {
 	e := &Error{Name: name}
 	var root error
 	for layer := err; layer != nil; layer = below(layer) {
-		switch layer := layer.(type) {
+		switch layer := layer.(type) { //nolint:errorlint // the loop unwraps
 		case *Error:
 			return layer
 		case *parser.SyntaxError:
@@ -254,7 +254,7 @@ func jinjaError(name string, err error) error {
 
 // below returns what err wraps; gonja carries errors in its values too.
 func below(err error) error {
-	if v, ok := err.(*exec.Value); ok {
+	if v, ok := err.(*exec.Value); ok { //nolint:errorlint // one layer at a time
 		inner, _ := v.Interface().(error)
 		return inner
 	}

@@ -115,7 +115,7 @@ func (r *Renderer) include(from, name string) (src []byte, resolved string, err 
 	}
 	src, err = r.Include(resolved)
 	if err != nil {
-		return nil, "", fmt.Errorf("cannot include %q: %v", name, err) // the engines look for the innermost error
+		return nil, "", fmt.Errorf("cannot include %q: %s", name, err.Error()) // messages are made of the innermost error
 	}
 	return src, resolved, nil
 }
