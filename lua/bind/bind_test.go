@@ -291,7 +291,7 @@ func TestArgumentErrors(t *testing.T) {
 	w := newWorld(t, echoes())
 	for _, c := range []struct{ call, want string }{
 		{`probe.ecko("a")`, `probe has no function "ecko"; did you mean "echo"?`},
-		{`probe.echo({ nmae = "a" })`, `probe.echo: unknown argument "nmae"; did you mean "name"?`},
+		{`probe.echo({ nane = "a" })`, `probe.echo: unknown argument "nane"; did you mean "name"?`},
 		{`probe.echo({ zzzzzzzz = 1 })`, `probe.echo: unknown argument "zzzzzzzz"; known are name, count, list, mode, state, wait, env, on, do, data, token, content`},
 		{`probe.echo({ state = "presnt" })`, `probe.echo: state = "presnt": it must be one of present, absent; did you mean "present"?`},
 		{`probe.echo({ name = "a", names = "b" })`, `probe.echo: name and names are the same argument; give one`},
@@ -383,8 +383,8 @@ func TestCallByName(t *testing.T) {
 		t.Errorf("returned %v", r)
 	}
 	for name, want := range map[string]string{
-		"file_ops.cpoy": `file_ops has no function "cpoy"; did you mean "copy"?`,
-		"fileops.copy":  `there is no module "fileops"; did you mean "file_ops"?`,
+		"file_ops.coppy": `file_ops has no function "coppy"; did you mean "copy"?`,
+		"fileops.copy":   `there is no module "fileops"; did you mean "file_ops"?`,
 	} {
 		if _, err := bind.CallByName(ctx, all.Modules(), name, nil); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", name, err)

@@ -65,10 +65,10 @@ const maxLevels = 500
 // following links.
 func removeAll(fd int, name string, level int) error {
 	err := unix.Unlinkat(fd, name, 0)
-	if err == nil || err == unix.ENOENT {
+	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
-	if err != unix.EISDIR && err != unix.EPERM && err != unix.EACCES {
+	if !errors.Is(err, unix.EISDIR) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if level == maxLevels {

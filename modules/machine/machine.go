@@ -70,7 +70,7 @@ func (m *machine) info(path string, st fs.FileInfo) facts.FileInfo {
 	}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		info.UID, info.GID = int(sys.Uid), int(sys.Gid)
-		info.Inode, info.Nlink = uint64(sys.Ino), uint64(sys.Nlink)
+		info.Inode, info.Nlink = uint64(sys.Ino), uint64(sys.Nlink) //nolint:unconvert // differs by platform
 		info.Owner, info.Group = m.owners.user(info.UID), m.owners.group(info.GID)
 	}
 	return info

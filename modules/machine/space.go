@@ -44,10 +44,10 @@ func space(path string) string {
 	if unix.Statfs(dir, &st) != nil {
 		return ""
 	}
-	free := uint64(st.Bavail) * uint64(st.Bsize)
+	free := uint64(st.Bavail) * uint64(st.Bsize) //nolint:unconvert // differs by platform
 	text := fmt.Sprintf(" (%s has %s free", mountOf(dir), bytesText(free))
 	if st.Files > 0 {
-		text += fmt.Sprintf(" and %d inodes", uint64(st.Ffree))
+		text += fmt.Sprintf(" and %d inodes", uint64(st.Ffree)) //nolint:unconvert // differs by platform
 	}
 	return text + ")"
 }

@@ -148,7 +148,7 @@ func (w *walker) walk(todo []step, follow bool) (place, error) {
 		var st unix.Stat_t
 		err := unix.Fstatat(w.fd, s.name, &st, unix.AT_SYMLINK_NOFOLLOW)
 		switch {
-		case err == unix.ENOENT && last:
+		case errors.Is(err, unix.ENOENT) && last:
 			return w.place(s.name, lentBy)
 		case err != nil:
 			return place{}, fmt.Errorf("%s: %w", w.join(s.name), err)

@@ -143,7 +143,7 @@ func (m *machine) dress(f *os.File, t, p place, old *unix.Stat_t, o modules.Writ
 	mode := fs.FileMode(0o644)
 	if old != nil {
 		uid, gid = int(old.Uid), int(old.Gid)
-		mode = modules.FileMode(uint32(old.Mode) & 0o7777)
+		mode = modules.FileMode(uint32(old.Mode) & 0o7777) //nolint:unconvert // differs by platform
 	}
 	kept := old != nil && o.UID == nil && o.GID == nil
 	if o.UID != nil && *o.UID >= 0 {

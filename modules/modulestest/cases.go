@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,8 @@ import (
 )
 
 var backupName = regexp.MustCompile(`\.\d{8}-\d{6}\.\d+~`)
+
+var sections = []string{"task", "diff", "modes", "links", "state", "error", "vary.lua"}
 
 // archive is a txtar file taken apart.
 type archive struct {
@@ -46,7 +49,7 @@ func open(t *testing.T, file string) archive {
 			a.after[path] = text
 		case below && kind == "src":
 			a.src[path] = text
-		case strings.Contains(" task diff modes links state error vary.lua ", " "+f.Name+" "):
+		case slices.Contains(sections, f.Name):
 			a.sections[f.Name] = text
 		default:
 			t.Fatalf("%s: there is no section %q", file, f.Name)

@@ -2,6 +2,7 @@ package spec
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sloth-runner/sloth/modules"
@@ -75,11 +76,13 @@ func stub(b *strings.Builder, module string, f modules.Func) {
 
 // luaName keeps keywords out of parameter lists.
 func luaName(name string) string {
-	if strings.Contains(" and break do else elseif end false for function if in local nil not or repeat return then true until while ", " "+name+" ") {
+	if slices.Contains(keywords, name) {
 		return name + "_"
 	}
 	return name
 }
+
+var keywords = strings.Fields("and break do else elseif end false for function if in local nil not or repeat return then true until while")
 
 func (a Argument) luaType() string {
 	if len(a.Enum) > 0 {

@@ -276,5 +276,3 @@ func literal(v reflect.Value) string {
 func (a Argument) takesTable() bool {
 	return a.typ == anyType || a.typ.Kind() == reflect.Map
 }
-
-func (a Argument) takesList() bool { return a.typ.Kind() == reflect.Slice }
