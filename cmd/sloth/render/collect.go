@@ -3,6 +3,7 @@ package render
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,18 +182,10 @@ func (c *collector) done(d event.TaskDone) {
 // worst orders statuses by how much they matter for a task as a whole.
 var worst = []event.Status{event.Failed, event.Timeout, event.Unknown, event.Unreachable, event.Cancelled, event.Success, event.Skipped}
 
-// sum is the task as a whole: the worst status, the longest time, the first
-// failure.
-func (t *taskResult) sum() (status event.Status, changed bool, took time.Duration, failure *event.Failure, host string) {
+// sum is the task as a whole: the worst status and the first failure of that
+// kind, the longest time.
+func (t *taskResult) sum() (status event.Status, changed bool, took time.Duration, failure *event.Failure) {
 	status = event.Skipped
-	rank := func(s event.Status) int {
-		for i, w := range worst {
-			if s == w {
-				return i
-			}
-		}
-		return 0
-	}
 	for _, name := range t.order {
 		h := t.hosts[name]
 		changed = changed || h.changed
@@ -201,14 +194,14 @@ func (t *taskResult) sum() (status event.Status, changed bool, took time.Duratio
 		if s.Bad() && h.ignored {
 			s = event.Success
 		}
-		if rank(s) < rank(status) {
-			status = s
-		}
-		if failure == nil && h.failure != nil && !h.ignored {
-			failure, host = h.failure, name
+		if slices.Index(worst, s) < slices.Index(worst, status) {
+			status, failure = s, nil
+			if s.Bad() {
+				failure = h.failure
+			}
 		}
 	}
-	return status, changed, took, failure, host
+	return status, changed, took, failure
 }
 
 // document writes one document at the end, and shows the run beside it.

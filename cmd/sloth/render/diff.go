@@ -18,23 +18,40 @@ const (
 )
 
 // diffLines shows d for people, one string a line without its end. Texts are
-// unified diffs, other attributes "attr: before → after".
+// unified diffs, other attributes "attr: before → after" below their thing.
 func diffLines(d modules.Diff) []string {
 	var out []string
-	last := ""
-	for _, c := range d.Changes {
-		switch {
-		case c.Text && !c.Hidden && !c.Unknown:
-			out = append(out, unified(c)...)
-			last = ""
-			continue
-		case c.What != last:
-			out = append(out, Name(c.What))
-			last = c.What
+	for i := 0; i < len(d.Changes); {
+		n := i
+		for n < len(d.Changes) && d.Changes[n].What == d.Changes[i].What {
+			n++
 		}
-		out = append(out, "  "+attribute(c))
+		out = append(out, thing(d.Changes[i:n])...)
+		i = n
 	}
 	return out
+}
+
+// thing shows the changes of one thing, its text first.
+func thing(changes []modules.Change) []string {
+	created, deleted := false, false
+	for _, c := range changes {
+		created = created || c.Attr == "state" && c.Before == modules.Absent
+		deleted = deleted || c.Attr == "state" && c.After == modules.Absent
+	}
+	var texts, attrs []string
+	for _, c := range changes {
+		switch {
+		case c.Text && !c.Hidden && !c.Unknown:
+			texts = append(texts, unified(c, created, deleted)...)
+		default:
+			attrs = append(attrs, "  "+attribute(c))
+		}
+	}
+	if texts == nil {
+		return append([]string{Name(changes[0].What)}, attrs...)
+	}
+	return append(texts, attrs...)
 }
 
 func attribute(c modules.Change) string {
@@ -58,7 +75,7 @@ func value(s string) string {
 	return cut(Name(s), 120)
 }
 
-func unified(c modules.Change) []string {
+func unified(c modules.Change, created, deleted bool) []string {
 	name := Name(c.What)
 	switch {
 	case len(c.Before)+len(c.After) > maxDiffInput:
@@ -66,7 +83,14 @@ func unified(c modules.Change) []string {
 	case !utf8.ValidString(c.Before) || !utf8.ValidString(c.After):
 		return []string{name, fmt.Sprintf("  %s: %d bytes → %d bytes, not text", attrOr(c.Attr), len(c.Before), len(c.After))}
 	}
-	text := udiff.Unified(name, name, c.Before, c.After)
+	from, to := name, name
+	if created {
+		from = "/dev/null"
+	}
+	if deleted {
+		to = "/dev/null"
+	}
+	text := udiff.Unified(from, to, c.Before, c.After)
 	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	for i, l := range all {
 		all[i] = Sanitize(strings.TrimSuffix(l, "\r"))

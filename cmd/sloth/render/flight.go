@@ -114,18 +114,20 @@ func (f *flight) changed(e event.Called, withDiff bool, p painter) {
 		what = e.Function
 	}
 	what = cut(Name(what), 200)
+	said := true
 	switch {
 	case slices.Contains(f.changes, what):
 	case len(f.changes) < maxChanges:
 		f.changes = append(f.changes, what)
 	default:
 		f.more++
+		said = false
 	}
 	if !withDiff {
 		return
 	}
 	block := diffLines(e.Diff)
-	if len(block) == 0 {
+	if len(block) == 0 && !said {
 		block = []string{strings.TrimSpace(Name(e.Function) + ": " + what)}
 	}
 	for i, l := range block {

@@ -11,7 +11,8 @@ type group struct {
 	outcome outcome
 	task    string // empty: the host as a whole
 	hosts   []string
-	detail  string   // rest of the line
+	detail  string // rest of the line
+	nested  bool
 	note    string   // beside the outcome: the class of a failure
 	block   []string // lines below
 	longest time.Duration
@@ -40,17 +41,23 @@ func (t *text) add(g *group, host string) {
 }
 
 // flushGroups shows the groups that are complete or have waited long enough.
+// Where all hosts did one thing, nothing before it will get any longer.
 func (t *text) flushGroups(all bool) {
-	if len(t.groups) == 0 {
-		return
-	}
 	now := t.o.Now()
+	complete := -1
+	for i, g := range t.groups {
+		if len(g.hosts) >= len(t.run.Hosts) || all {
+			complete = i
+		}
+	}
+	i := -1
 	t.groups = slices.DeleteFunc(t.groups, func(g *group) bool {
+		i++
 		limit := groupFor
 		if g.outcome >= outFailed {
 			limit = failedFor
 		}
-		if !all && len(g.hosts) < len(t.run.Hosts) && now.Sub(g.since) < limit {
+		if i > complete && now.Sub(g.since) < limit {
 			return false
 		}
 		t.show(g)
@@ -85,7 +92,7 @@ func (t *text) line(o outcome, task string, hosts []string, detail string, took 
 	if detail != "" {
 		parts = append(parts, detail)
 	}
-	s := t.look.mark(t.p, o) + " " + strings.TrimRight(strings.Join(parts, "  "), " ")
+	s := t.look.mark(t.p, o, t.run.Check) + " " + strings.TrimRight(strings.Join(parts, "  "), " ")
 	if took >= 100*time.Millisecond {
 		s += "  " + t.p.dim("("+duration(took)+")")
 	}

@@ -94,7 +94,7 @@ func (c *changes) json() []jsonChange {
 }
 
 func (t *taskResult) json() jsonTask {
-	status, changed, took, failure, _ := t.sum()
+	status, changed, took, failure := t.sum()
 	out := jsonTask{Status: status, Duration: seconds(took), Changed: changed, Error: failureJSON(failure), Hosts: map[string]jsonHost{}}
 	for name, h := range t.hosts {
 		out.Hosts[name] = jsonHost{

@@ -81,7 +81,7 @@ func (r *junitRun) add(s junitSuite) {
 }
 
 func (t *taskResult) junit() junitSuite {
-	_, _, took, _, _ := t.sum()
+	_, _, took, _ := t.sum()
 	s := junitSuite{Name: Name(t.name), Time: xmlSeconds(took)}
 	for _, host := range t.order {
 		s.add(t.hosts[host].junit(t.name, host))
@@ -142,6 +142,9 @@ func problem(s event.Status, message string, f *event.Failure) *junitProblem {
 func (c *collector) junitRest(message string) junitSuite {
 	s := junitSuite{Name: "run", Time: xmlSeconds(0)}
 	for _, l := range c.lost {
+		if c.shown(l.Host) {
+			continue
+		}
 		s.add(junitCase{Name: Name(l.Host), Class: "reach", Time: xmlSeconds(0), Error: problem(event.Unreachable, "", &l.Failure)})
 	}
 	bad, _ := c.tally.sum()
@@ -149,4 +152,14 @@ func (c *collector) junitRest(message string) junitSuite {
 		s.add(junitCase{Name: "run", Class: "run", Time: xmlSeconds(0), Error: problem(event.Failed, message, nil)})
 	}
 	return s
+}
+
+// shown reports whether a task shows that host was unreachable.
+func (c *collector) shown(host string) bool {
+	for _, t := range c.tasks {
+		if h := t.hosts[host]; h != nil && h.status == event.Unreachable {
+			return true
+		}
+	}
+	return false
 }

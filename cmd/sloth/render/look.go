@@ -97,9 +97,12 @@ var looks = map[string]look{
 }
 
 // mark is the word or sign at the beginning of a line, coloured.
-func (l look) mark(p painter, o outcome) string {
+func (l look) mark(p painter, o outcome, plan bool) string {
 	if m := l.marks[o]; m != "" {
 		return p.outcome(o, m)
+	}
+	if plan && o == outChanged {
+		return p.outcome(o, pad("change", 11))
 	}
 	return p.outcome(o, pad(words[o], 11))
 }

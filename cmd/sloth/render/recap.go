@@ -19,7 +19,7 @@ func (t *text) runDone(e event.RunDone) {
 	}
 	hosts := t.tally.used()
 	if t.done > 0 || len(hosts) > 0 {
-		t.print("")
+		t.gap()
 	}
 	if len(hosts) > 1 || len(hosts) == 1 && hosts[0] != "local" {
 		t.recap(hosts)
@@ -114,7 +114,13 @@ func (t *text) last(e event.RunDone) {
 		s = fmt.Sprintf("plan in %s: nothing would change", took)
 	case t.run.Check:
 		o = outChanged
-		s = fmt.Sprintf("plan in %s: %s would change; nothing was done", took, count(changed, "task"))
+		on := 0
+		for _, h := range hosts {
+			if t.tally.hosts[h].Changed > 0 {
+				on++
+			}
+		}
+		s = fmt.Sprintf("plan in %s: %s on %s; nothing was done", took, count(changed, "change"), count(on, "host"))
 	default:
 		s = fmt.Sprintf("success in %s", took)
 		if len(hosts) > 1 {

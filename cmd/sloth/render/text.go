@@ -46,7 +46,8 @@ type text struct {
 	groups    []*group
 	lost      map[string]bool // hosts whose loss was shown
 	ended     bool
-	done      int // tasks on hosts
+	blank     bool // the last line is empty
+	done      int  // tasks on hosts
 
 	began     time.Time
 	drawn     string // the area below, as it is on the terminal
@@ -116,6 +117,14 @@ func (t *text) Suspend() func() {
 func (t *text) print(line string) {
 	t.pending.WriteString(line)
 	t.pending.WriteByte('\n')
+	t.blank = line == ""
+}
+
+// gap leaves one line empty.
+func (t *text) gap() {
+	if !t.blank {
+		t.print("")
+	}
 }
 
 // write hands what is pending to the terminal, above the area that is drawn.
@@ -305,7 +314,7 @@ func (t *text) taskDone(d event.TaskDone) {
 	case (o == outOK || o == outSkipped) && t.several && t.o.Verbosity < 1:
 		return
 	}
-	g := &group{outcome: o, task: d.Task, longest: d.Duration}
+	g := &group{outcome: o, task: d.Task, longest: d.Duration, nested: d.Nested}
 	if d.Handler {
 		g.task = "handler " + d.Task
 	}
@@ -332,9 +341,6 @@ func (t *text) explain(g *group, d event.TaskDone, f *flight) {
 			g.block = capped(message, maxMessage, t.p)
 		}
 	default:
-		if d.Nested {
-			g.note = "its caller goes on"
-		}
 		failure := event.Failure{Message: d.Message}
 		if d.Failure != nil {
 			failure = *d.Failure
@@ -344,8 +350,10 @@ func (t *text) explain(g *group, d event.TaskDone, f *flight) {
 			g.detail, g.block = first, nil
 		}
 	}
-	if t.o.Verbosity >= 1 && g.outcome != outSkipped && d.Outputs != nil {
-		g.block = append(slices.Clip(g.block), t.p.dim("outputs: "+compact(d.Outputs)))
+	if t.o.Verbosity >= 1 && g.outcome != outSkipped {
+		if s := compact(d.Outputs); s != "null" && s != "{}" && s != "[]" {
+			g.block = append(slices.Clip(g.block), t.p.dim("outputs: "+s))
+		}
 	}
 }
 
@@ -361,6 +369,9 @@ const (
 func (t *text) failure(g *group, e event.Failure, f *flight) []string {
 	if e.Class != "" && e.Class != "task" {
 		g.note = Name(e.Class)
+	}
+	if g.nested {
+		g.note = strings.TrimPrefix(g.note+"; its caller goes on", "; ")
 	}
 	var out []string
 	for _, l := range capped(lines(e.Message), maxMessage, t.p) {
