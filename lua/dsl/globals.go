@@ -316,11 +316,12 @@ func Backoff(strategy string, base time.Duration, attempt int) time.Duration {
 	case "exponential":
 		d = base << min(attempt-1, 20)
 	}
-	if d > maxBackoff || d < 0 {
-		d = max(maxBackoff, base)
+	limit := max(maxBackoff, base)
+	if d > limit || d < 0 {
+		return limit
 	}
 	if d >= jitterPart {
 		d += rand.N(d / jitterPart)
 	}
-	return d
+	return min(d, limit)
 }
