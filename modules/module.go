@@ -28,6 +28,9 @@ type Func struct {
 	Example string // one complete Lua statement that runs on a bare Debian
 	// Returns describes the result for readers: "{stdout, stderr, exit_code, …}".
 	Returns string
+	// Methods makes the functions of the module methods of the result table:
+	// client:plan({…}) calls terraform.plan with the client as first argument.
+	Methods bool
 	// New returns a pointer to the argument struct, filled with the defaults.
 	// It implements exactly one of Changer, Querier and Tool.
 	New func() any
@@ -62,7 +65,8 @@ type Changer interface {
 	Apply(ctx context.Context, m Machine, d Diff) error
 }
 
-// Resulter adds keys to the result table of a Changer.
+// Resulter adds keys to the result table of a Changer, and to the one that a
+// Tool's planned call gives.
 type Resulter interface {
 	Result() map[string]any
 }

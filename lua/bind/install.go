@@ -36,11 +36,16 @@ func Install(vm *engine.VM, mods []modules.Module) {
 // error that names the nearest one, instead of "attempt to call nil".
 func table(L *lua.LState, m *modules.Module) *lua.LTable {
 	t := L.CreateTable(0, len(m.Funcs))
+	methods := L.CreateTable(0, 0)
+	object := L.CreateTable(0, 2)
+	object.RawSetString("__index", methods)
+	object.RawSetString(engine.MethodsOnly, lua.LTrue)
 	var known []string
 	for _, f := range m.Funcs {
-		fn := L.NewFunction(function(m.Name+"."+f.Name, f, t))
+		fn := L.NewFunction(function(m.Name+"."+f.Name, f, t, object))
 		for _, name := range append([]string{f.Name}, f.Aliases...) {
 			t.RawSetString(name, fn)
+			methods.RawSetString(name, fn)
 			known = append(known, name)
 		}
 	}
@@ -57,8 +62,8 @@ func table(L *lua.LState, m *modules.Module) *lua.LTable {
 }
 
 // function is one module function as a Go function of Lua. self is the table
-// it is called on with a colon.
-func function(name string, f modules.Func, self *lua.LTable) lua.LGFunction {
+// it is called on with a colon, object the metatable of results with methods.
+func function(name string, f modules.Func, self, object *lua.LTable) lua.LGFunction {
 	return func(L *lua.LState) int {
 		c := call{name: name}
 		c.file, c.line = engine.Where(L)
@@ -78,7 +83,11 @@ func function(name string, f modules.Func, self *lua.LTable) lua.LGFunction {
 			engine.Raise(L, err)
 		}
 		for _, v := range out {
-			L.Push(ToLua(L, v))
+			made := ToLua(L, v)
+			if t, ok := made.(*lua.LTable); ok && f.Methods {
+				t.Metatable = object
+			}
+			L.Push(made)
 		}
 		return len(out)
 	}

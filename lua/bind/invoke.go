@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/sloth-runner/sloth/facts"
@@ -224,7 +225,11 @@ func (c call) tool(ctx context.Context, e *Env, surround modules.Call, f modules
 			rec.Message = describe(f)
 		}
 		e.record(rec)
-		return []any{map[string]any{"success": true, "changed": rec.Changed, "exit_code": int64(0), "stdout": "", "stderr": "", "planned": true}}, nil
+		result := map[string]any{"success": true, "changed": rec.Changed, "exit_code": int64(0), "stdout": "", "stderr": "", "planned": true}
+		if r, ok := f.(modules.Resulter); ok {
+			maps.Copy(result, r.Result())
+		}
+		return []any{result}, nil
 	}
 	if !safe {
 		if err := e.effect(ctx, c.name); err != nil {

@@ -69,7 +69,7 @@ func (w *writer) body(n *node) {
 			w.value(p.key)
 			w.value(p.value)
 		}
-		w.value(v.Metatable)
+		w.value(w.g.metatable(v))
 	case *lua.LFunction:
 		w.count(n.chunk)
 		w.count(n.index)

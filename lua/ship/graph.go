@@ -326,13 +326,25 @@ func (g *graph) lookTable(i int, t *lua.LTable) error {
 			}
 		}
 	}
-	if t.Metatable != nil && t.Metatable != lua.LNil {
+	if mt := g.metatable(t); mt != lua.LNil {
 		if err := g.dataOnly(g.nodes[i].from, "it is a table with a metatable"); err != nil {
 			return err
 		}
-		return g.reach(t.Metatable, edge{parent: i, step: stepMeta})
+		return g.reach(mt, edge{parent: i, step: stepMeta})
 	}
 	return nil
+}
+
+// metatable is what travels with t. Where only data may, one that merely lends
+// a module's functions as methods stays behind.
+func (g *graph) metatable(t *lua.LTable) lua.LValue {
+	if t.Metatable == nil {
+		return lua.LNil
+	}
+	if mt, ok := t.Metatable.(*lua.LTable); ok && g.opts.Data && mt.RawGetString(engine.MethodsOnly) == lua.LTrue {
+		return lua.LNil
+	}
+	return t.Metatable
 }
 
 func (g *graph) lookFunction(i int, fn *lua.LFunction) error {
