@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -42,7 +43,9 @@ func thing(changes []modules.Change) []string {
 	var texts, attrs []string
 	for _, c := range changes {
 		switch {
-		case c.Text && !c.Hidden && !c.Unknown:
+		case c.Attr == "state" && slices.ContainsFunc(changes, shownAsText):
+			// The names above the text say it.
+		case shownAsText(c):
 			texts = append(texts, unified(c, created, deleted)...)
 		default:
 			attrs = append(attrs, "  "+attribute(c))
@@ -53,6 +56,8 @@ func thing(changes []modules.Change) []string {
 	}
 	return append(texts, attrs...)
 }
+
+func shownAsText(c modules.Change) bool { return c.Text && !c.Hidden && !c.Unknown }
 
 func attribute(c modules.Change) string {
 	name := Name(c.Attr)
