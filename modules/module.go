@@ -162,6 +162,9 @@ type Cmd struct {
 	Dir   string
 	Stdin io.Reader
 	User  string // runs as this user (name or number); only root can; empty: as the process itself
+	// Grace is the time between TERM and KILL once the context has ended; 0: 2 s.
+	// Programs that must write down what they did get more.
+	Grace time.Duration
 	// Output is called with each piece of output while the program runs, and may be nil.
 	Output func(stream string, data []byte)
 }

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	osexec "os/exec"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/internal/tool"
 )
 
 // options are what run and script have in common.
@@ -129,35 +128,15 @@ func (o *options) shell() string {
 	return o.Shell
 }
 
-// errTimeout ends a command that took longer than its own timeout.
-type errTimeout struct{ after time.Duration }
-
-func (e errTimeout) Error() string {
-	return fmt.Sprintf("timed out after %s; it was killed with everything it started", e.after)
-}
-
 // perform runs argv unless there is nothing to do, and makes the result. An
 // error is returned only when the whole task ends.
 func (o *options) perform(ctx context.Context, c modules.Call, argv []string) ([]any, error) {
 	start := time.Now()
 	outer := ctx
-	if o.Timeout > 0 {
-		limited, cancel := context.WithTimeoutCause(ctx, o.Timeout, errTimeout{o.Timeout})
-		defer cancel()
-		ctx = limited
-	}
+	ctx, cancel := tool.Within(ctx, o.Timeout)
+	defer cancel()
 	result := func(a facts.Answer, changed bool, problem string) []any {
-		m := map[string]any{
-			"stdout": string(a.Stdout), "stderr": string(a.Stderr), "exit_code": a.ExitCode,
-			"success": problem == "", "changed": changed, "duration": time.Since(start).Seconds(),
-		}
-		if problem != "" {
-			m["error"] = problem
-		}
-		if a.Lost > 0 {
-			m["truncated"] = true
-		}
-		return []any{m}
+		return []any{tool.Result(a, changed, problem, start)}
 	}
 	reason, skip, err := o.skip(ctx, c, c.Machine)
 	if skip {
@@ -177,7 +156,7 @@ func (o *options) perform(ctx context.Context, c modules.Call, argv []string) ([
 			return result(a, !o.CheckSafe, "killed by the kernel because memory ran out (OOM)"), nil
 		}
 	}
-	var late errTimeout
+	var late tool.Timeout
 	switch {
 	case err != nil && outer.Err() != nil:
 		return nil, err
@@ -186,76 +165,23 @@ func (o *options) perform(ctx context.Context, c modules.Call, argv []string) ([
 		out[0].(map[string]any)["timed_out"] = true
 		return out, nil
 	case err != nil:
-		a.ExitCode = cannotRun(err)
+		a.ExitCode = tool.CannotRun(err)
 		return result(a, false, err.Error()), nil
 	case a.ExitCode != 0:
-		return result(a, !o.CheckSafe, failure(a, c.NoLog)), nil
+		return result(a, !o.CheckSafe, tool.Failure(a, c.NoLog)), nil
 	}
 	return result(a, !o.CheckSafe, ""), nil
 }
 
 // start runs cmd in the surroundings of the call.
 func (o *options) start(ctx context.Context, c modules.Call, cmd modules.Cmd) (facts.Answer, error) {
-	cmd.Dir = o.Workdir
-	if cmd.Dir == "" {
-		cmd.Dir = c.Workdir
+	own, err := tool.Variables(o.Env)
+	if err != nil {
+		return facts.Answer{}, err
 	}
-	if cmd.Dir != "" {
-		// The kernel's answer to a missing folder names the program instead.
-		if st, err := c.Machine.Stat(cmd.Dir); err != nil {
-			return facts.Answer{}, fmt.Errorf("workdir %s: %w", cmd.Dir, bare(err))
-		} else if !st.Mode.IsDir() {
-			return facts.Answer{}, fmt.Errorf("workdir %s: it is no folder", cmd.Dir)
-		}
-	}
-	cmd.Env = append(cmd.Env, c.Env...)
-	for k, v := range o.Env {
-		if k == "" || strings.ContainsAny(k, "=\x00") || strings.ContainsRune(v, 0) {
-			return facts.Answer{}, fmt.Errorf("env: %q cannot be a variable", k)
-		}
-		cmd.Env = append(cmd.Env, k+"="+v)
-	}
-	cmd.User = o.User
-	return c.Machine.Run(ctx, cmd)
-}
-
-// bare takes the operation and path off, where the message says them already.
-func bare(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
-// cannotRun is the exit code a shell gives for a program it cannot run.
-func cannotRun(err error) int {
-	if errors.Is(err, osexec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return 127
-	}
-	return 126
+	cmd.Env = append(cmd.Env, own...)
+	cmd.Dir, cmd.User = o.Workdir, o.User
+	return tool.Run(ctx, c, cmd)
 }
 
 func killed(a facts.Answer) bool { return a.Signal == "SIGKILL" || a.ExitCode == 137 }
-
-const maxReason = 500 // bytes of stderr in an error message
-
-// failure says how a command failed: its code and the last thing it complained of.
-func failure(a facts.Answer, silent bool) string {
-	text := fmt.Sprintf("exit code %d", a.ExitCode)
-	if a.Signal != "" {
-		text = "killed by " + a.Signal
-	}
-	if silent {
-		return text
-	}
-	lines := strings.Split(strings.TrimSpace(string(a.Stderr)), "\n")
-	last := strings.TrimSpace(lines[len(lines)-1])
-	if len(last) > maxReason {
-		last = last[:maxReason] + "…"
-	}
-	if last == "" || !utf8.ValidString(last) {
-		return text
-	}
-	return text + ": " + last
-}

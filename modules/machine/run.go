@@ -36,7 +36,7 @@ func (m *machine) Query(ctx context.Context, argv ...string) (facts.Answer, erro
 
 // Run starts the program in a process group of its own and returns when it
 // ends, even if something it left behind holds its output open. When ctx ends
-// first the whole group gets TERM and 2 s later KILL, and the error wraps the
+// first the whole group gets TERM and after c.Grace KILL, and the error wraps the
 // cause. Of each output 16 MiB are kept: the start and the end, with a line in
 // between that says what is missing. A program killed by a signal has the exit
 // code 128+signal, as in a shell.
@@ -79,7 +79,11 @@ func (m *machine) Run(ctx context.Context, c modules.Cmd) (facts.Answer, error) 
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 
-	waitErr, stopped := await(ctx, cmd.Process.Pid, ended)
+	grace := c.Grace
+	if grace <= 0 {
+		grace = termGrace
+	}
+	waitErr, stopped := await(ctx, cmd.Process.Pid, ended, grace)
 	out.finish()
 	errOut.finish()
 	readers.Wait()
@@ -97,14 +101,14 @@ func (m *machine) Run(ctx context.Context, c modules.Cmd) (facts.Answer, error) 
 }
 
 // await waits for the program; when ctx ends first it ends the program's group.
-func await(ctx context.Context, pid int, ended <-chan error) (err error, stopped bool) {
+func await(ctx context.Context, pid int, ended <-chan error, patience time.Duration) (err error, stopped bool) {
 	select {
 	case err := <-ended:
 		return err, false
 	case <-ctx.Done():
 	}
 	_ = syscall.Kill(-pid, syscall.SIGTERM)
-	grace := time.NewTimer(termGrace)
+	grace := time.NewTimer(patience)
 	defer grace.Stop()
 	// The group may outlive its leader: poll it until nobody is left.
 	poll := time.NewTicker(20 * time.Millisecond)
