@@ -308,6 +308,9 @@ func (o *Overlay) Stat(path string) (facts.FileInfo, error) {
 // Open reads a file as planned. One whose content nobody can know yet is
 // modules.ErrUnknown.
 func (o *Overlay) Open(path string) (io.ReadCloser, error) {
+	if o.untouched() {
+		return o.base.Open(path)
+	}
 	f, err := o.resolve(path, true)
 	fail := func(err error) (io.ReadCloser, error) {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}

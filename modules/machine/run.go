@@ -195,6 +195,7 @@ func (p *pipe) drain() {
 		}
 		start := time.Now()
 		n, err := p.r.Read(buf)
+		waited := time.Since(start)
 		if n > 0 {
 			p.kept.write(buf[:n])
 			if p.output != nil {
@@ -202,7 +203,7 @@ func (p *pipe) drain() {
 			}
 		}
 		if ended {
-			left -= time.Since(start)
+			left -= waited
 			late += int64(n)
 		}
 		switch {
