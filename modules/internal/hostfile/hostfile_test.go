@@ -99,7 +99,7 @@ func TestAShortSourceDoesNotBecomeAFile(t *testing.T) {
 	if _, err := w.Check(context.Background(), m); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Apply(context.Background(), m); err == nil || !strings.Contains(err.Error(), "ended 1 bytes from where it should") {
+	if err := w.Apply(context.Background(), m); err == nil || !strings.Contains(err.Error(), "was cut short by 1 bytes") {
 		t.Errorf("%v", err)
 	}
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {

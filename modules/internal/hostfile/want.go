@@ -339,7 +339,10 @@ func (c *checked) Read(p []byte) (int, error) {
 	n, err := c.src.Read(p)
 	c.left -= int64(n)
 	if c.left < 0 || err == io.EOF && c.left != 0 {
-		return 0, fmt.Errorf("the new content of %s ended %d bytes from where it should", c.path, c.left)
+		if c.left < 0 {
+			return 0, fmt.Errorf("the new content of %s is longer than was announced", c.path)
+		}
+		return 0, fmt.Errorf("the new content of %s was cut short by %d bytes", c.path, c.left)
 	}
 	return n, err
 }
