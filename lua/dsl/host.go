@@ -155,6 +155,21 @@ func (w *world) openVars(L *lua.LState) lua.LValue {
 	return t
 }
 
+// UseVars puts the variables of a task over those of the host it runs on, in
+// the VM of one attempt. On a controller, whose VM all tasks share, vars looks
+// at the running task instead.
+func UseVars(vm *engine.VM, vars *lua.LTable) {
+	w := worldOf(vm)
+	if w == nil || w.setup.workflow || vars == nil {
+		return
+	}
+	vm.Do(func(L *lua.LState) {
+		if t, ok := vm.Global(L, "vars").(*lua.LTable); ok {
+			vars.ForEach(t.RawSet)
+		}
+	})
+}
+
 // openInventory makes inventory.hosts, .vars and .facts, which the controller
 // answers.
 func (w *world) openInventory(L *lua.LState) lua.LValue {

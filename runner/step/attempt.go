@@ -38,6 +38,7 @@ func (r *run) open(ctx context.Context) (*world, error) {
 		return nil, err
 	}
 	w.vm, w.cb = vm, cb
+	dsl.UseVars(vm, cb.Vars)
 	if release != nil {
 		w.release = release
 	}

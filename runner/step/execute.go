@@ -25,9 +25,9 @@ func Execute(ctx context.Context, o Options, s Spec) Result {
 	}
 	r := &run{o: o, s: s, start: o.Clock.Now()}
 	r.out.emit = o.Emit
-	r.where = event.Where{Task: s.Task, Host: o.Host.Name, Step: s.ID, Handler: s.Handler}
+	r.where = event.Where{Task: s.Task, Host: o.Host.Name, Step: s.ID, Handler: s.Handler, Attempt: 1}
 	res := r.run(ctx)
-	res.ID, res.Attempts, res.Duration = s.ID, r.where.Attempt, o.Clock.Now().Sub(r.start)
+	res.ID, res.Attempts, res.Duration = s.ID, r.attempts, o.Clock.Now().Sub(r.start)
 	if res.Status.Bad() {
 		res.Ignored = s.IgnoreErrors
 	}
@@ -66,6 +66,8 @@ type run struct {
 	start time.Time
 	dir   string // the workdir, absolute
 	out   stream
+	// attempts were begun so far.
+	attempts int
 
 	mu       sync.Mutex
 	where    event.Where
@@ -109,6 +111,7 @@ func (r *run) run(ctx context.Context) Result {
 		r.mu.Lock()
 		r.where.Attempt, r.verdict = n, nil
 		r.mu.Unlock()
+		r.attempts = n
 		if n > 1 {
 			w.close()
 			if w, err = r.open(ctx); err != nil {

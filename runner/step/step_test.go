@@ -62,7 +62,7 @@ func newRig(t *testing.T, options ...func(*rig)) *rig {
 	for _, o := range options {
 		o(r)
 	}
-	r.vm = engine.New(dsl.VMOptions(engine.Options{}))
+	r.vm = engine.New(dsl.VMOptions(engine.Options{Linger: 100 * time.Millisecond}))
 	t.Cleanup(func() { r.vm.Close() })
 	bind.Install(r.vm, r.mods)
 	goroutine.Install(r.vm)
