@@ -29,6 +29,8 @@ const (
 	keepWanted = time.Second            // kept open at most, while another process waits
 	tick       = 10 * time.Millisecond
 
+	maxTables = 8 // before they are merged
+
 	memTable = 8 << 20
 	valueLog = 8 << 20
 	// minFree is what must be free on the disk before anything is written. The
@@ -41,7 +43,6 @@ const (
 	userKey  = "k"
 	keyIs    = "!schema"
 	keyRev   = "!revision"
-	advice   = "move it away (mv %[1]s %[1]s.damaged) to start with an empty state, or put a backup in its place"
 	dirMode  = fs.FileMode(0o700)
 	fileMode = fs.FileMode(0o600)
 )
@@ -59,7 +60,7 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 
 // Hint is what to do next.
 func (e *DamagedError) Hint() string {
-	return fmt.Sprintf("Nothing was changed: "+advice+".", e.Path)
+	return fmt.Sprintf("To start with an empty state, move it away: mv %[1]s %[1]s.damaged. Or put a backup in its place.", e.Path)
 }
 
 // NewerError is a store of a later version of sloth.
@@ -218,6 +219,16 @@ func (s *Store) options() badger.Options {
 	return o
 }
 
+// isPlace reports whether the place is at fault and not the content.
+func isPlace(err error) bool {
+	for _, e := range []error{fs.ErrPermission, syscall.ENOSPC, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.EIO} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 // openDB opens what the claim gives us the right to.
 func (s *Store) openDB() (db *badger.DB, err error) {
 	if err := s.room(); err != nil {
@@ -228,13 +239,20 @@ func (s *Store) openDB() (db *badger.DB, err error) {
 			db, err = nil, &DamagedError{s.opt.Dir, fmt.Errorf("%v", r)}
 		}
 	}()
-	fresh, err := empty(s.opt.Dir)
-	if err != nil {
-		return nil, err
-	}
-	db, err = badger.Open(s.options())
+	tables, fresh, err := s.verify()
 	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EMFILE):
+	case isPlace(err):
+		return nil, fmt.Errorf("open state %s: %w", s.opt.Dir, err)
+	case err != nil:
+		return nil, &DamagedError{s.opt.Dir, err}
+	}
+	o := s.options()
+	// Every opening with a write leaves a table, and Badger's own tidying waits
+	// longer than we keep it open.
+	o.CompactL0OnClose = tables > maxTables
+	db, err = badger.Open(o)
+	switch {
+	case isPlace(err):
 		return nil, fmt.Errorf("open state %s: %w", s.opt.Dir, err)
 	case err != nil:
 		return nil, &DamagedError{s.opt.Dir, err}
@@ -243,11 +261,6 @@ func (s *Store) openDB() (db *badger.DB, err error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
-}
-
-func empty(dir string) (bool, error) {
-	names, err := os.ReadDir(dir)
-	return len(names) == 0, err
 }
 
 // check reads the schema, and from where revisions go on.
