@@ -1043,6 +1043,169 @@ function net.request(url, args) end
 ---@return any # {success, changed, status_code, path, size, sha256, time_ms, error}
 function net.download(url, path, args) end
 
+---@class git.clone.args
+---@field url? string Address of the repository
+---@field repo? string Address of the repository
+---@field path? string Folder of the clone
+---@field dest? string Folder of the clone
+---@field branch? string Branch, tag or commit to have; by default the branch that is checked out, at first the remote's own
+---@field ref? string Branch, tag or commit to have; by default the branch that is checked out, at first the remote's own
+---@field tag? string Branch, tag or commit to have; by default the branch that is checked out, at first the remote's own
+---@field version? string Branch, tag or commit to have; by default the branch that is checked out, at first the remote's own
+---@field depth? integer Fetches only so many commits when it clones
+---@field clean? boolean Throws away local changes and untracked files of a clone that is there
+---@field submodules? boolean Brings submodules along
+---@field recursive? boolean Brings submodules along
+---@field username? string User name for https
+---@field password? string Password or token for https; it is handed over in a file that only git reads
+---@field token? string Password or token for https; it is handed over in a file that only git reads
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Kills git after this long
+
+---@class git.checkout.args
+---@field repo? any The repository: what clone gave, or its folder; required
+---@field path? any The repository: what clone gave, or its folder; required
+---@field ref? string Branch, tag or commit; required
+---@field branch? string Branch, tag or commit; required
+---@field tag? string Branch, tag or commit; required
+---@field create? boolean Makes the branch when there is none
+---@field force? boolean Throws local changes away
+---@field username? string User name for https
+---@field password? string Password or token for https; it is handed over in a file that only git reads
+---@field token? string Password or token for https; it is handed over in a file that only git reads
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Kills git after this long
+
+---@class git.pull.args
+---@field repo? any The repository: what clone gave, or its folder; required
+---@field path? any The repository: what clone gave, or its folder; required
+---@field remote? string Where to pull from
+---@field branch? string Which branch of it; by default the one that this one follows
+---@field rebase? boolean Puts commits of one's own on top instead of refusing
+---@field username? string User name for https
+---@field password? string Password or token for https; it is handed over in a file that only git reads
+---@field token? string Password or token for https; it is handed over in a file that only git reads
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Kills git after this long
+
+---@class git.push.args
+---@field repo? any The repository: what clone gave, or its folder; required
+---@field path? any The repository: what clone gave, or its folder; required
+---@field remote? string Where to push to
+---@field branch? string Branch to push; by default the one that is checked out
+---@field tags? boolean Pushes all tags too
+---@field set_upstream? boolean Lets the branch follow the pushed one
+---@field force? boolean Replaces what is there, unless somebody pushed since the last fetch
+---@field username? string User name for https
+---@field password? string Password or token for https; it is handed over in a file that only git reads
+---@field token? string Password or token for https; it is handed over in a file that only git reads
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Kills git after this long
+
+---@class git.commit.args
+---@field repo? any The repository: what clone gave, or its folder; required
+---@field path? any The repository: what clone gave, or its folder; required
+---@field message? string Message of the commit; required
+---@field msg? string Message of the commit; required
+---@field files? string[]|string Only these; by default everything that changed, new files too
+---@field paths? string[]|string Only these; by default everything that changed, new files too
+---@field name? string Name of the author; by default git's configuration
+---@field email? string Address of the author
+---@field allow_empty? boolean Commits even when nothing changed
+---@field username? string User name for https
+---@field password? string Password or token for https; it is handed over in a file that only git reads
+---@field token? string Password or token for https; it is handed over in a file that only git reads
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Kills git after this long
+
+---@class git.status.args
+---@field repo? any The repository: what clone gave, or its folder; required
+---@field path? any The repository: what clone gave, or its folder; required
+
+---@class git.is_repo.args
+---@field path? string Folder to look at
+
+---@class git.ensure_clean.args
+---@field repo? any The repository: what clone gave, or its folder; required
+---@field path? any The repository: what clone gave, or its folder; required
+---@field discard? boolean Throws the changes away instead of raising
+---@field username? string User name for https
+---@field password? string Password or token for https; it is handed over in a file that only git reads
+---@field token? string Password or token for https; it is handed over in a file that only git reads
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Kills git after this long
+
+---Clone, update, commit and push repositories; raises when git fails.
+---@class gitlib
+git = {}
+
+---Clone a repository, or bring the clone that is there up to date.
+---
+---    local ok, repo = pcall(git.clone, "/srv/none.git", "/tmp/none", { branch = "main" })
+---@param url string|git.clone.args Address of the repository
+---@param path? string Folder of the clone
+---@param args? git.clone.args
+---@return any # the repository {success, changed, path, url, head, branch, …}, with the functions as methods
+function git.clone(url, path, args) end
+
+---Check out a branch, tag or commit; what is not there yet is fetched.
+---
+---    local ok, r = pcall(git.checkout, "/srv/app", "v1.2")
+---@param repo? any The repository: what clone gave, or its folder; required
+---@param ref? string Branch, tag or commit; required
+---@param args? git.checkout.args
+---@return any # {success, changed, path, head, branch, exit_code, stdout, stderr}
+function git.checkout(repo, ref, args) end
+
+---Fetch and fast-forward the current branch.
+---
+---    local ok, r = pcall(git.pull, "/srv/app")
+---@param repo? any The repository: what clone gave, or its folder; required
+---@param branch? string Which branch of it; by default the one that this one follows
+---@param args? git.pull.args
+---@return any # {success, changed, path, head, branch, exit_code, stdout, stderr}
+function git.pull(repo, branch, args) end
+
+---Push the current branch.
+---
+---    local ok, r = pcall(git.push, "/srv/app", { tags = true })
+---@param repo? any The repository: what clone gave, or its folder; required
+---@param branch? string Branch to push; by default the one that is checked out
+---@param args? git.push.args
+---@return any # {success, changed, path, head, branch, exit_code, stdout, stderr}
+function git.push(repo, branch, args) end
+
+---Commit what has changed; with nothing changed it does nothing.
+---
+---    local ok, r = pcall(git.commit, "/srv/app", "Update the configuration")
+---@param repo? any The repository: what clone gave, or its folder; required
+---@param message? string Message of the commit; required
+---@param args? git.commit.args
+---@return any # {success, changed, path, head, branch, exit_code, stdout, stderr}
+function git.commit(repo, message, args) end
+
+---Tell the state of a working tree.
+---
+---    local ok, s = pcall(git.status, "/srv/app")
+---@param repo? any The repository: what clone gave, or its folder; required
+---@return any # {clean, branch, head, upstream, ahead, behind, files = {{path, status}, …}}
+function git.status(repo) end
+
+---Tell whether a folder is a git repository.
+---
+---    local yes = git.is_repo("/srv/app")
+---@param path string|git.is_repo.args Folder to look at
+---@return any # boolean
+function git.is_repo(path) end
+
+---Raise unless the working tree has no changes, or with discard throw them away.
+---
+---    local ok, why = pcall(git.ensure_clean, "/srv/app")
+---@param repo? any The repository: what clone gave, or its folder; required
+---@param args? git.ensure_clean.args
+---@return any # {success, changed, path, head, branch, exit_code, stdout, stderr}
+function git.ensure_clean(repo, args) end
+
 ---@class data.parse_json.args
 ---@field text? string JSON text
 ---@field json? string JSON text

@@ -8,6 +8,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
 	"github.com/sloth-runner/sloth/modules/fs"
+	"github.com/sloth-runner/sloth/modules/git"
 	"github.com/sloth-runner/sloth/modules/http"
 	"github.com/sloth-runner/sloth/modules/log"
 	"github.com/sloth-runner/sloth/modules/net"
@@ -25,6 +26,7 @@ func Modules() []modules.Module {
 		exec.Module(),
 		http.Module(),
 		net.Module(),
+		git.Module(),
 		data.Module(),
 		statemod.Module(),
 		log.Module(),
