@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -55,12 +56,48 @@ type Child struct {
 	done   chan struct{}
 	rets   []lua.LValue
 	err    error
+
+	mu    sync.Mutex
+	over  bool
+	atEnd []func()
+}
+
+// Ended reports whether Result is there.
+func (c *Child) Ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
+
+// OnEnd calls f when the function has ended, however it did, and before Done is
+// closed; at once where it has ended already. f runs without the VM's lock.
+func (c *Child) OnEnd(f func()) {
+	c.mu.Lock()
+	if !c.over {
+		c.atEnd = append(c.atEnd, f)
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Unlock()
+	f()
+}
+
+func (c *Child) end() {
+	c.mu.Lock()
+	c.over = true
+	hooks := c.atEnd
+	c.mu.Unlock()
+	for _, f := range hooks {
+		f()
+	}
+	close(c.done)
 }
 
 // Done is closed when the function has returned or failed.
 func (c *Child) Done() <-chan struct{} { return c.done }
 
-// Result returns what the function returned. Call it after Done, under the lock.
+// Result returns what the function returned. Call it when it has ended, under
+// the lock.
 func (c *Child) Result() ([]lua.LValue, error) { return c.rets, c.err }
 
 // Name is where the function was written, for messages.
@@ -69,24 +106,31 @@ func (c *Child) Name() string { return c.name }
 // Cancel ends the function's thread, for the given reason.
 func (c *Child) Cancel(cause error) { c.cancel(cause) }
 
+// maxChildren is how many goroutines one call may have at a time.
+const maxChildren = 10_000
+
 // Spawn starts fn on a thread and a goroutine of its own. It belongs to the
-// Call that L runs in, carries the values of L's context, and begins when the
-// lock is free. The error of a call that is over already, or of a VM that was
-// closed, is the child's.
-func Spawn(L *lua.LState, fn *lua.LFunction, args ...lua.LValue) *Child {
+// Call that L runs in, carries the values of L's context, and runs when the
+// lock is let go, in the order of starting. name is for messages; fn's place
+// where it is empty. Where it cannot start (the call is over, there are 10,000
+// already), the child has ended with the error.
+func Spawn(L *lua.LState, name string, fn *lua.LFunction, args ...lua.LValue) *Child {
 	vm := Of(L)
 	tc := threadContextOf(L)
-	c := &Child{name: functionName(fn), done: make(chan struct{})}
+	if name == "" {
+		name = FunctionName(fn)
+	}
+	c := &Child{name: name, done: make(chan struct{})}
 	ctx, cancel := context.WithCancelCause(Context(L))
 	c.cancel = cancel
 	var sc *scope
 	if tc != nil {
 		sc = tc.scope
 	}
-	if sc == nil || !sc.add(c) {
+	if err := sc.add(c); err != nil {
 		cancel(errReturned)
-		c.err = &Error{Message: "cannot start a goroutine outside of a running script or task"}
-		close(c.done)
+		c.err = err
+		c.end()
 		return c
 	}
 	child := vm.newThreadContext(ctx, sc)
@@ -95,12 +139,12 @@ func Spawn(L *lua.LState, fn *lua.LFunction, args ...lua.LValue) *Child {
 	} else {
 		child.s.name += ", goroutine " + c.name
 	}
+	place := vm.lock.ask()
 	go func() {
 		defer sc.remove(c)
-		defer close(c.done)
+		defer c.end()
 		defer cancel(errReturned)
-		defer close(child.s.over)
-		if !vm.acquire(child.s, child.done) {
+		if !vm.enter(child.s, place, child.done) {
 			c.err = vm.interrupted(child, nil)
 			return
 		}
@@ -116,17 +160,22 @@ func Spawn(L *lua.LState, fn *lua.LFunction, args ...lua.LValue) *Child {
 	return c
 }
 
-func (sc *scope) add(c *Child) bool {
+func (sc *scope) add(c *Child) error {
+	if sc == nil {
+		return &Error{Message: "cannot start a goroutine outside of a running script or task"}
+	}
 	sc.mu.Lock()
 	defer sc.mu.Unlock()
-	if sc.ended {
-		return false
-	}
-	if sc.children == nil {
+	switch {
+	case sc.ended:
+		return &Error{Message: "cannot start a goroutine: the task has ended"}
+	case len(sc.children) >= maxChildren:
+		return &Error{Message: fmt.Sprintf("more than %d goroutines at a time: use a pool", maxChildren)}
+	case sc.children == nil:
 		sc.children = map[*Child]struct{}{}
 	}
 	sc.children[c] = struct{}{}
-	return true
+	return nil
 }
 
 func (sc *scope) remove(c *Child) {

@@ -11,7 +11,7 @@ import (
 
 // strand is one line of execution: a call from Go, or a goroutine of the
 // script. It holds the lock while it runs Lua. Its fields are touched by the
-// holder of the lock only, except over.
+// holder of the lock only.
 type strand struct {
 	vm     *VM
 	name   string
@@ -21,7 +21,6 @@ type strand struct {
 	exit   *Exit       // os.exit was called; no pcall stops it
 	raised error       // the last Go error raised with Raise
 	trace  *lua.LState // the failed thread whose xpcall handler runs now
-	over   chan struct{}
 }
 
 type threadKey struct{}
@@ -57,7 +56,7 @@ func nameOf(ctx context.Context) string {
 }
 
 func (vm *VM) newThreadContext(ctx context.Context, sc *scope) *threadContext {
-	s := &strand{vm: vm, name: nameOf(ctx), scope: sc, over: make(chan struct{})}
+	s := &strand{vm: vm, name: nameOf(ctx), scope: sc}
 	return &threadContext{Context: ctx, done: ctx.Done(), vm: vm, s: s, scope: sc}
 }
 
@@ -86,14 +85,13 @@ func Context(L *lua.LState) context.Context {
 // acquire takes the lock for s. Unless done is nil it gives up when done is
 // closed, and says so.
 func (vm *VM) acquire(s *strand, done <-chan struct{}) bool {
-	select {
-	case vm.lock <- struct{}{}:
-	default:
-		select {
-		case vm.lock <- struct{}{}:
-		case <-done:
-			return false
-		}
+	return vm.enter(s, vm.lock.ask(), done)
+}
+
+// enter is acquire for somebody who has a place in the queue already.
+func (vm *VM) enter(s *strand, place *waiter, done <-chan struct{}) bool {
+	if !vm.lock.wait(place, done) {
+		return false
 	}
 	s.held = true
 	vm.holder.Store(s)
@@ -103,7 +101,7 @@ func (vm *VM) acquire(s *strand, done <-chan struct{}) bool {
 func (vm *VM) release(s *strand) {
 	s.held = false
 	vm.holder.Store(nil)
-	<-vm.lock
+	vm.lock.unlock()
 }
 
 // Block lets the world's lock go while f blocks, and takes it again before it
@@ -181,7 +179,7 @@ func (vm *VM) protect(tc *threadContext, ctx context.Context, fn lua.LValue, arg
 	defer func() {
 		s.depth--
 		if r := recover(); r != nil {
-			rets, failed = nil, vm.caught(th, r)
+			rets, failed = nil, vm.caught(th, fn, r)
 			th.G.CurrentThread = current
 		}
 	}()
@@ -200,14 +198,19 @@ func (vm *VM) protect(tc *threadContext, ctx context.Context, fn lua.LValue, arg
 	return rets, nil
 }
 
-// caught turns what was recovered on th into a failure.
-func (vm *VM) caught(th *lua.LState, r any) *failure {
+// caught turns what was recovered on th, which ran fn, into a failure.
+func (vm *VM) caught(th *lua.LState, fn lua.LValue, r any) *failure {
 	switch r := r.(type) {
 	case *lua.ApiError:
 		f := &failure{value: r.Object, thread: th}
 		if text, ok := r.Object.(lua.LString); ok && where(th, 0) == "" {
-			// gopher-lua puts a space behind the place it does not know.
-			f.value = lua.LString(strings.TrimPrefix(string(text), " "))
+			// gopher-lua puts a space behind the place it does not know, and takes
+			// a Go function at the bottom of a thread for the main chunk.
+			fixed := strings.TrimPrefix(string(text), " ")
+			if path, ok := vm.LibraryPath(fn); ok {
+				fixed = strings.Replace(fixed, " to main chunk (", " to "+path[strings.LastIndexByte(path, '.')+1:]+" (", 1)
+			}
+			f.value = lua.LString(fixed)
 		}
 		return f
 	case string:
@@ -239,7 +242,7 @@ func (vm *VM) Call(ctx context.Context, fn *lua.LFunction, args ...lua.LValue) (
 	defer sc.close()
 	tc := vm.newThreadContext(sc.ctx, sc)
 	if tc.s.name == "" {
-		tc.s.name = functionName(fn)
+		tc.s.name = FunctionName(fn)
 	}
 	if outer != nil && outer.vm == vm && outer.s != nil && outer.s.held {
 		name := tc.s.name
@@ -251,7 +254,6 @@ func (vm *VM) Call(ctx context.Context, fn *lua.LFunction, args ...lua.LValue) (
 	if !vm.acquire(tc.s, tc.done) {
 		return nil, vm.interrupted(tc, nil)
 	}
-	defer close(tc.s.over)
 	defer vm.release(tc.s)
 	defer vm.watch(tc, tc.s.name)()
 	rets, failed := vm.protect(tc, tc, fn, args)
@@ -294,7 +296,8 @@ func (vm *VM) finish(tc *threadContext, rets []lua.LValue, failed *failure) ([]l
 	return nil, vm.newError(tc, failed)
 }
 
-func functionName(fn *lua.LFunction) string {
+// FunctionName names a function in messages: the file and line it begins at.
+func FunctionName(fn *lua.LFunction) string {
 	if fn == nil || fn.Proto == nil {
 		return "a Go function"
 	}

@@ -83,7 +83,7 @@ type Options struct {
 type VM struct {
 	opts Options
 	main *lua.LState
-	lock chan struct{} // holds one token while somebody runs Lua
+	lock worldLock
 	// holder is the strand that runs Lua now.
 	holder atomic.Pointer[strand]
 
@@ -149,7 +149,6 @@ func New(opts Options) *VM {
 			RegistryMaxSize:     maxRegistry,
 			RegistryGrowStep:    512,
 		}),
-		lock:    make(chan struct{}, 1),
 		lazy:    map[string]*lazyGlobal{},
 		resumed: map[*lua.LState]bool{},
 		scopes:  map[*scope]struct{}{},
