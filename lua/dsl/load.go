@@ -29,7 +29,9 @@ type Options struct {
 	// boolean and what follows it. An error becomes false and its message. Nil
 	// asks the Services of the context, as on a host.
 	RunTask func(ctx context.Context, t *Task) ([]lua.LValue, error)
-	// Inert loads files without effects, for validate, list and completion.
+	// Inert loads files without effects, for validate, list and completion. What
+	// only the controller can know to be harmless is up to the Services: state
+	// must then be a layer that is thrown away.
 	Inert bool
 	// Env surrounds the module calls at the top level of a file, unless the
 	// context of LoadFile brings one.
