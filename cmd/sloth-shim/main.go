@@ -1,0 +1,11 @@
+// sloth-shim is what runs on a host: it is put there once, and started by the
+// controller over SSH.
+package main
+
+import (
+	"os"
+
+	"github.com/sloth-runner/sloth/runner/worker"
+)
+
+func main() { os.Exit(worker.Main(os.Args[1:])) }

@@ -1,0 +1,198 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os/user"
+	"slices"
+
+	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/lua/dsl"
+	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/lua/goroutine"
+	"github.com/sloth-runner/sloth/lua/ship"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/all"
+	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/service"
+	"github.com/sloth-runner/sloth/runner/step"
+	"github.com/vmihailenco/msgpack/v5"
+	lua "github.com/yuin/gopher-lua"
+)
+
+// segment runs the steps of a segment in order. What one step gives is there
+// for the next.
+func (w *worker) segment(j *job, body []byte) ([]step.Result, error) {
+	var seg step.Segment
+	if err := wire.CheckDepth(body); err != nil {
+		return nil, err
+	}
+	if err := msgpack.Unmarshal(body, &seg); err != nil {
+		return nil, fmt.Errorf("read the segment: %w", err)
+	}
+	s := &segmentRun{w: w, j: j, seg: &seg, outputs: map[string]any{}, bad: map[string]bool{}, modules: all.Modules()}
+	results := make([]step.Result, 0, len(seg.Steps))
+	for i := range seg.Steps {
+		results = append(results, s.step(&seg.Steps[i]))
+	}
+	return results, nil
+}
+
+// segmentRun is one segment under way.
+type segmentRun struct {
+	w       *worker
+	j       *job
+	seg     *step.Segment
+	modules []modules.Module
+	outputs map[string]any  // by task, of this segment
+	bad     map[string]bool // tasks that failed here, or did not run for that
+	stopped bool
+}
+
+func (s *segmentRun) step(spec *step.Spec) step.Result {
+	notRun := func(status event.Status, why string) step.Result {
+		s.bad[spec.Task] = true
+		return step.Result{ID: spec.ID, Status: status, NotRun: true, Message: why}
+	}
+	for _, task := range spec.After {
+		if s.bad[task] {
+			return notRun(event.Skipped, "depends on "+task+", which failed here")
+		}
+	}
+	select {
+	case <-s.j.stop:
+		return notRun(event.Cancelled, "stopped before this step")
+	case <-s.j.ctx.Done():
+		return notRun(event.Cancelled, "cancelled")
+	default:
+	}
+	if s.stopped {
+		return notRun(event.Skipped, "a step before it failed")
+	}
+	for task, out := range s.outputs {
+		if slices.Contains(spec.After, task) {
+			if spec.Deps == nil {
+				spec.Deps = map[string]any{}
+			}
+			spec.Deps[task] = out
+		}
+	}
+	res := s.run(spec)
+	s.outputs[spec.Task] = res.Outputs
+	if res.Status.Bad() && !res.Ignored {
+		s.bad[spec.Task] = true
+		s.stopped = s.stopped || s.seg.StopOnFailure
+	}
+	return res
+}
+
+// run executes a step here, or in the executor of the user it becomes.
+func (s *segmentRun) run(spec *step.Spec) step.Result {
+	if spec.Become != "" && s.w.role == "worker" && !isMe(spec.Become) {
+		return s.w.runAs(s.j, s.seg, spec)
+	}
+	return step.Execute(s.j.ctx, s.options(spec), *spec)
+}
+
+// isMe reports whether becoming that user would change nothing.
+func isMe(name string) bool {
+	me, err := user.Current()
+	return err == nil && (me.Username == name || me.Uid == name)
+}
+
+func (s *segmentRun) options(spec *step.Spec) step.Options {
+	services := service.NewClient(func(ctx context.Context, name string, body []byte) ([]byte, error) {
+		return s.w.call(ctx, s.j.id, name, body)
+	}, s.ahead())
+	o := step.Options{
+		Host: s.seg.Host, Check: s.seg.Check, Modules: s.modules,
+		Env: bind.Env{Call: modules.Call{Machine: s.w.machine, Services: services, Env: environment(s.w.hello.Env)}},
+		Emit: func(e event.Event) {
+			kind, body, err := event.Encode(e)
+			if err != nil { // outputs that cannot be encoded must not hide how the step ended
+				kind, body, _ = event.Encode(event.Log{Level: "error", Message: "an event cannot be sent: " + err.Error()})
+			}
+			s.w.emit(s.j.id, kind, body)
+		},
+	}
+	if s.seg.Check {
+		overlay := s.w.plan()
+		o.Env.Viewer, o.Env.Overlay = overlay, overlay
+	}
+	if len(spec.Snapshot) > 0 {
+		o.Source = func(ctx context.Context) (*engine.VM, step.Callbacks, func(), error) { return s.world(ctx, spec) }
+	}
+	return o
+}
+
+// plan is the overlay that all steps of a plan share.
+func (w *worker) plan() *machine.Overlay {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.overlay == nil {
+		w.overlay = machine.NewOverlay(w.machine)
+	}
+	return w.overlay
+}
+
+func environment(env map[string]string) []string {
+	out := make([]string, 0, len(env))
+	for _, k := range slices.Sorted(maps.Keys(env)) {
+		out = append(out, k+"="+env[k])
+	}
+	return out
+}
+
+// ahead is what travelled with the segment and need not be asked for.
+func (s *segmentRun) ahead() service.Ahead {
+	a := service.Ahead{Files: map[string]modules.FileEntry{}, Rendered: map[string]string{}}
+	for _, f := range s.seg.Files {
+		a.Files[f.Src] = modules.FileEntry{Path: f.Src, Mode: fs.FileMode(f.Mode), Size: f.Size, Hash: f.Hash}
+	}
+	for _, r := range s.seg.Rendered {
+		a.Rendered[r.Src] = r.Hash
+	}
+	a.Blob = func(hash string) ([]byte, bool) {
+		data, err := s.w.blob(s.j.ctx, hash)
+		return data, err == nil
+	}
+	return a
+}
+
+// world makes a fresh Lua for one attempt: nothing of an earlier step is in it.
+func (s *segmentRun) world(ctx context.Context, spec *step.Spec) (*engine.VM, step.Callbacks, func(), error) {
+	vm := engine.New(dsl.VMOptions(engine.Options{MaxMemory: memoryLimit}))
+	release := func() { _ = vm.Close() } // a thread that does not end is reported by the engine
+	fail := func(err error) (*engine.VM, step.Callbacks, func(), error) {
+		release()
+		return nil, step.Callbacks{}, nil, err
+	}
+	bind.Install(vm, s.modules)
+	goroutine.Install(vm)
+	h := s.seg.Host
+	dsl.InstallHost(vm, dsl.HostOptions{
+		Name: h.Name, Address: h.Address, Groups: h.Groups, Vars: h.Vars, Values: s.seg.Values, Params: spec.Params, Modules: s.modules,
+	})
+	vm.Pristine()
+	for _, src := range s.seg.Sources {
+		text, err := s.w.blob(ctx, src.Hash)
+		if err != nil {
+			return fail(err)
+		}
+		if _, err := vm.Load(src.Name, text); err != nil {
+			return fail(err)
+		}
+	}
+	v, err := ship.Decode(vm, spec.Snapshot, ship.Limits{})
+	if err != nil {
+		return fail(fmt.Errorf("unpack the task: %w", err))
+	}
+	if _, ok := v.(*lua.LTable); !ok {
+		return fail(fmt.Errorf("unpack the task: it is a %s", v.Type()))
+	}
+	return vm, step.CallbacksOf(v), release, nil
+}
