@@ -23,9 +23,12 @@ func (l *load) finish() {
 	var rest []*Task
 	for _, t := range l.tasks {
 		switch {
-		case t.Command == nil && t.Shell == "" && !l.failedAt(t):
+		case t.Command == nil && t.Shell == "":
+			if t.broken {
+				break // that is told already
+			}
 			l.problem(t.Pos, fmt.Sprintf("%s %q has no command: give it one with :command(…)", t.kind(), t.Name))
-		case !t.Built && !t.Handler && !ran[t]:
+		case !t.Built && !t.Handler && !ran[t] && !t.broken:
 			l.problem(t.Pos, fmt.Sprintf("task %q is never built: end it with :build()", t.Name))
 		}
 		if t.Handler {
@@ -60,15 +63,6 @@ func (l *load) finish() {
 
 func (l *load) problem(at Pos, message string) {
 	l.problems = append(l.problems, Problem{Pos: at, Message: message})
-}
-
-// failedAt reports whether something about the definition of t is reported
-// already, so that what follows from it is not.
-func (l *load) failedAt(t *Task) bool {
-	prefix := fmt.Sprintf("%s %q: command ", t.kind(), t.Name)
-	return slices.ContainsFunc(l.problems, func(p Problem) bool {
-		return strings.HasPrefix(p.Message, prefix) || strings.Contains(p.Message, fmt.Sprintf("%q: the command ", t.Name))
-	})
 }
 
 func (l *load) workflows(claimed map[*Task]bool) {

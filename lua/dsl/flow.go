@@ -209,10 +209,11 @@ func addTask(s *setter, f *flow) error {
 			l.define(t)
 		}
 		if err := setCommand(&setter{L: s.L, w: s.w, args: []lua.LValue{s.arg(1)}}, t); err != nil {
+			t.Built, t.broken, f.broken = true, true, true
 			if errors.As(err, new(errNil)) {
-				return fmt.Errorf("%q: the command %w", name, errNil{1})
+				return fmt.Errorf("%q: command %w", name, errNil{1})
 			}
-			return fmt.Errorf("%q: the command %w", name, err)
+			return fmt.Errorf("%q: command %w", name, err)
 		}
 	}
 	t.Built, t.chained = true, true

@@ -500,7 +500,7 @@ func (f *fileLint) method(e *ast.FuncCallExpr) {
 		return
 	}
 	if !contains(names, e.Method) {
-		line := f.tree.find(e.Method, lastLine(e.Receiver), e.Args)
+		line := f.tree.methods[e].line
 		f.problem(line, unknownMethod(map[thing]string{aTask: "task", aHandler: "handler", aWorkflow: "workflow"}[k.thing], e.Method, names).Error())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -138,7 +139,7 @@ func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Pro
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}
-		l.problems = append(l.problems, problemOf(err, path)...)
+		l.failed(problemOf(err, path))
 	} else {
 		l.verdict(rets)
 	}
@@ -147,6 +148,16 @@ func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Pro
 		return nil, l.problems.sorted()
 	}
 	return l.prog, nil
+}
+
+// failed adds what the run of the file ended with, unless it only follows from
+// what is known about that line already.
+func (l *load) failed(ps Problems) {
+	for _, p := range ps {
+		if !slices.ContainsFunc(l.problems, func(known Problem) bool { return known.Pos == p.Pos }) {
+			l.problems = append(l.problems, p)
+		}
+	}
 }
 
 // context surrounds the top level: module calls are counted.
@@ -250,7 +261,7 @@ func includeFile(w *world, L *lua.LState) int {
 			l.including = l.including[:len(l.including)-1]
 		}
 		if err != nil {
-			raiseLoad(L, err)
+			engine.Raise(L, err)
 		}
 		l.included[path] = rets
 	}

@@ -66,8 +66,12 @@ func (ps Problems) sorted() Problems {
 	slices.SortStableFunc(out, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
-	return slices.CompactFunc(out, func(a, b Problem) bool {
-		return a.Pos == b.Pos && a.Message == b.Message
+	seen := map[Problem]bool{}
+	return slices.DeleteFunc(out, func(p Problem) bool {
+		p.Column, p.Hint, p.Excerpt = 0, "", ""
+		again := seen[p]
+		seen[p] = true
+		return again
 	})
 }
 
@@ -83,6 +87,12 @@ func problemOf(err error, file string) Problems {
 	}
 	var e *engine.Error
 	if errors.As(err, &e) {
+		// The innermost one: an error in an included file has its place there.
+		for inner := e; errors.As(errors.Unwrap(inner), &inner); {
+			if inner.File != "" {
+				e = inner
+			}
+		}
 		p := Problem{Pos: Pos{e.File, e.Line}, Column: e.Column, Message: e.Message, Hint: e.Hint, Excerpt: e.Excerpt}
 		if p.File == "" {
 			p.File = file

@@ -80,6 +80,10 @@ type Task struct {
 	// chained marks a task that workflow("…"):task(…) made.
 	chained bool
 	depends Pos // where depends_on was last called
+	// calls tells calls of one method in a chain apart; broken says that a call
+	// was refused.
+	calls  map[string]int
+	broken bool
 }
 
 // Target says where a task runs. The zero value names no host.

@@ -284,6 +284,7 @@ func (w *world) newTask(L *lua.LState, what string) int {
 	if L.GetTop() > 1 {
 		if err := setCommand(&setter{L: L, w: w, args: []lua.LValue{L.Get(2)}}, t); err != nil {
 			w.complain(L, what, 0, 1, fmt.Errorf("%s %q: command %w", what, name, err))
+			t.broken = true
 		}
 	}
 	if l := loadOf(engine.Context(L)); l != nil {
@@ -332,7 +333,8 @@ func (w *world) indexTask(L *lua.LState) int {
 		case set != nil:
 			fn = L.NewFunction(w.taskSetter(name, set))
 		default:
-			w.complain(L, name, 0, -1, unknownMethod(t.kind(), name, TaskMethods()))
+			w.complain(L, name, t.call(name), -1, unknownMethod(t.kind(), name, TaskMethods()))
+			t.broken = true
 			L.Push(L.NewFunction(returnSelf))
 			return 1
 		}
@@ -340,6 +342,15 @@ func (w *world) indexTask(L *lua.LState) int {
 	}
 	L.Push(fn)
 	return 1
+}
+
+// call counts the calls of a method.
+func (t *Task) call(name string) int {
+	if t.calls == nil {
+		t.calls = map[string]int{}
+	}
+	t.calls[name]++
+	return t.calls[name] - 1
 }
 
 func (t *Task) kind() string {
@@ -374,13 +385,15 @@ func (w *world) taskSetter(name string, set func(*setter, *Task) error) lua.LGFu
 		for i := 2; i <= L.GetTop(); i++ {
 			s.args = append(s.args, L.Get(i))
 		}
+		nth := t.call(name)
 		if err := set(s, t); err != nil {
+			t.broken = true
 			arg := -1
 			var isNil errNil
 			if errors.As(err, &isNil) {
 				arg = isNil.arg
 			}
-			w.complain(L, name, 0, arg, fmt.Errorf("%s %q: %s %w", t.kind(), t.Name, name, err))
+			w.complain(L, name, nth, arg, fmt.Errorf("%s %q: %s %w", t.kind(), t.Name, name, err))
 		}
 		L.Push(L.Get(1))
 		return 1

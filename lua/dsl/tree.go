@@ -19,7 +19,13 @@ type tree struct {
 	stmts []ast.Stmt
 	// calls are by line of the chain's start and name of the method or function.
 	calls map[callKey][]*written
+	// methods tells where the name of a method stands.
+	methods map[*ast.FuncCallExpr]spot
 }
+
+// spot is a place in the text: a line from 1, and the bytes of it that are
+// before the end of a word.
+type spot struct{ line, after int }
 
 type callKey struct {
 	line int
@@ -37,8 +43,9 @@ func parseTree(file string, src []byte) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{file: file, lines: bytes.Split(src, []byte("\n")), stmts: stmts, calls: map[callKey][]*written{}}
-	w := walker{enter: func(e ast.Expr) {
+	t := &tree{file: file, lines: bytes.Split(src, []byte("\n")), stmts: stmts, calls: map[callKey][]*written{}, methods: map[*ast.FuncCallExpr]spot{}}
+	// In a chain the receiver of a call comes before the call.
+	w := walker{leave: func(e ast.Expr) {
 		if c, ok := e.(*ast.FuncCallExpr); ok {
 			t.note(c)
 		}
@@ -51,7 +58,9 @@ func (t *tree) note(c *ast.FuncCallExpr) {
 	name, line := c.Method, c.Line()
 	switch {
 	case name != "":
-		line = t.find(name, lastLine(c.Receiver), c.Args)
+		at := t.find(c)
+		t.methods[c] = at
+		line = at.line
 	default:
 		switch f := c.Func.(type) {
 		case *ast.IdentExpr:
@@ -70,16 +79,24 @@ func (t *tree) note(c *ast.FuncCallExpr) {
 	t.calls[k] = append(t.calls[k], &written{FuncCallExpr: c, line: line})
 }
 
-// find gives the line of ":name" from a line on, but not behind the arguments.
-func (t *tree) find(name string, from int, args []ast.Expr) int {
-	last := len(t.lines)
-	if len(args) > 0 {
-		last = min(last, args[0].Line())
+// find looks for ":name" behind the receiver and before the arguments.
+func (t *tree) find(c *ast.FuncCallExpr) spot {
+	from := spot{line: lastLine(c.Receiver)}
+	if inner, ok := c.Receiver.(*ast.FuncCallExpr); ok && t.methods[inner].line >= from.line {
+		from = t.methods[inner]
 	}
-	re := regexp.MustCompile(`:\s*` + regexp.QuoteMeta(name) + `\b`)
-	for i := max(from, 1); i <= last; i++ {
-		if re.Match(t.lines[i-1]) {
-			return i
+	last := len(t.lines)
+	if len(c.Args) > 0 {
+		last = min(last, c.Args[0].Line())
+	}
+	re := regexp.MustCompile(`:\s*` + regexp.QuoteMeta(c.Method) + `\b`)
+	for i := max(from.line, 1); i <= last; i++ {
+		skip := 0
+		if i == from.line {
+			skip = from.after
+		}
+		if m := re.FindIndex(t.lines[i-1][skip:]); m != nil {
+			return spot{i, skip + m[1]}
 		}
 	}
 	return from

@@ -4,7 +4,8 @@ import "github.com/yuin/gopher-lua/ast"
 
 // walker goes through a syntax tree in the order of the text.
 type walker struct {
-	enter func(ast.Expr)
+	enter func(ast.Expr) // before what is inside
+	leave func(ast.Expr) // after it
 }
 
 func (w *walker) stmts(list []ast.Stmt) {
@@ -61,7 +62,12 @@ func (w *walker) expr(e ast.Expr) {
 	if isNilExpr(e) {
 		return
 	}
-	w.enter(e)
+	if w.enter != nil {
+		w.enter(e)
+	}
+	if w.leave != nil {
+		defer w.leave(e)
+	}
 	switch e := e.(type) {
 	case *ast.AttrGetExpr:
 		w.expr(e.Object)
