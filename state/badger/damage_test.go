@@ -125,7 +125,7 @@ func TestDamage(t *testing.T) {
 					t.Fatal(err)
 				}
 				c := exec.CommandContext(t.Context(), exe, "-test.run=^TestReadDamaged$", "-test.v")
-				c.Env = append(os.Environ(), envDamaged+"="+dir)
+				c.Env = append(os.Environ(), envDamaged+"="+dir, "GORACE=atexit_sleep_ms=0") // the race detector sleeps for a second otherwise
 				out, err := c.CombinedOutput()
 				if err != nil {
 					t.Fatalf("%v\n%s", err, out)
@@ -201,7 +201,7 @@ func TestKilledWhileOpening(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(t.TempDir(), "store")
-	for round := range 12 {
+	for round := range 8 {
 		c := exec.CommandContext(t.Context(), exe, "-test.run=^TestKilledWhileOpening$")
 		c.Env = append(os.Environ(), envReopen+"="+dir)
 		var out bytes.Buffer

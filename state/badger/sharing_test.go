@@ -280,7 +280,7 @@ func TestARemovedLockFileKeepsNobodyOut(t *testing.T) {
 // must not pile up.
 func TestManyOpenings(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	n := 150
+	n := 60
 	if testing.Short() {
 		n = 30
 	}
@@ -297,7 +297,7 @@ func TestManyOpenings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) > 40 {
+	if len(files) > 30 {
 		t.Errorf("%d files after %d openings", len(files), n)
 	}
 	s := newStore(t, Options{Dir: dir})

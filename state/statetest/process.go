@@ -73,7 +73,7 @@ func command(t *testing.T, mode, dir string) *exec.Cmd {
 	}
 	top, _, _ := strings.Cut(t.Name(), "/")
 	c := exec.CommandContext(t.Context(), exe, "-test.run=^"+top+"$", "-test.count=1")
-	c.Env = append(os.Environ(), envMode+"="+mode, envDir+"="+dir)
+	c.Env = append(os.Environ(), envMode+"="+mode, envDir+"="+dir, "GORACE=atexit_sleep_ms=0")
 	return c
 }
 

@@ -252,7 +252,7 @@ func TestProcesses(t *testing.T) {
 	var wg sync.WaitGroup
 	for range children {
 		c := exec.CommandContext(t.Context(), exe, "-test.run=^TestProcesses$")
-		c.Env = append(os.Environ(), "SLOTH_VALUES_TEST_DIR="+dir)
+		c.Env = append(os.Environ(), "SLOTH_VALUES_TEST_DIR="+dir, "GORACE=atexit_sleep_ms=0")
 		wg.Go(func() {
 			if out, err := c.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
