@@ -21,6 +21,9 @@ type node struct {
 	deps  []*node // what it names in depends_on
 	after []*node // deps and their deps
 
+	nested bool // run by :run()
+	depth  int  // how many :run() it is nested in
+
 	left    int     // cells that are not done
 	waiters []*cell // cells that wait until all of this node is done
 	started bool

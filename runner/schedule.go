@@ -18,15 +18,12 @@ type scheduler struct {
 	// done for each cell, as soon as its result is known.
 	runCells func(ctx context.Context, host string, cells []*cell, done func(*cell, step.Result))
 
-	mu       sync.Mutex
-	idle     sync.Cond // signalled when a job ends
-	jobs     int       // jobs in flight
-	busy     int       // hosts with a job in flight, for forks
-	stopped  string    // why nothing new starts; empty while all is well
-	failures int       // hosts with a failure, for max_fail
-	failed   map[string]bool
-	running  map[*node]int // cells sent and not done, per node
-	halt     func()        // tells running segments to stop before their next step
+	mu      sync.Mutex
+	idle    sync.Cond     // signalled when a job ends
+	jobs    int           // jobs in flight
+	busy    int           // hosts with a job in flight, for forks
+	running map[*node]int // cells sent and not done, per node
+	halt    func()        // tells running segments to stop before their next step
 }
 
 type schedOptions struct {
@@ -34,12 +31,13 @@ type schedOptions struct {
 	parallel int // tasks at once; 1: each host in the list's order
 	failFast bool
 	maxFail  int // hosts that may fail; -1: no limit
+	tally    *tally
 	// onDone sees every result in the order it became known.
 	onDone func(*cell)
 }
 
 func newScheduler(g *graph, o schedOptions) *scheduler {
-	s := &scheduler{g: g, opt: o, failed: map[string]bool{}, running: map[*node]int{}}
+	s := &scheduler{g: g, opt: o, running: map[*node]int{}}
 	s.idle.L = &s.mu
 	return s
 }
@@ -60,7 +58,7 @@ func (s *scheduler) run(ctx context.Context) {
 	for _, n := range s.g.nodes {
 		for _, c := range n.cells {
 			if c.state != cellDone {
-				s.finish(c, step.Result{Status: event.Cancelled, NotRun: true, Message: s.stopped})
+				s.finish(c, step.Result{Status: event.Cancelled, NotRun: true, Message: s.opt.tally.why()})
 			}
 		}
 	}
@@ -74,22 +72,18 @@ func (s *scheduler) stop(why string) {
 }
 
 func (s *scheduler) stopLocked(why string) {
-	if s.stopped != "" {
-		return
-	}
-	s.stopped = why
-	if s.halt != nil {
+	if s.opt.tally.stop(why) && s.halt != nil {
 		go s.halt()
 	}
 }
 
 // pump starts every job that is possible now. The caller holds the lock.
 func (s *scheduler) pump(ctx context.Context) {
-	for again := true; again && s.stopped == ""; {
+	for again := true; again && s.opt.tally.why() == ""; {
 		again = false
 		for _, host := range s.g.order {
 			l := s.g.lanes[host]
-			for s.stopped == "" {
+			for s.opt.tally.why() == "" {
 				cells := s.take(l)
 				if len(cells) == 0 {
 					break
@@ -262,16 +256,13 @@ func (s *scheduler) finish(c *cell, r step.Result) {
 }
 
 func (s *scheduler) countFailure(c *cell) {
-	if !s.failed[c.host] {
-		s.failed[c.host] = true
-		s.failures++
-	}
+	failed := s.opt.tally.fail(c.host)
 	switch {
 	case s.opt.failFast:
 		s.stopLocked("fail_fast: " + c.node.task.Name + " failed on " + c.host)
 	case c.node.task.AnyErrorsFatal:
 		s.stopLocked("any_errors_fatal: " + c.node.task.Name + " failed on " + c.host)
-	case s.opt.maxFail >= 0 && s.failures > s.opt.maxFail:
+	case s.opt.maxFail >= 0 && failed > s.opt.maxFail:
 		s.stopLocked(stopMaxFail)
 	}
 }

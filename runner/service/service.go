@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -132,6 +133,13 @@ func dispatch(ctx context.Context, svc modules.Services, service string, body []
 			return nil, err
 		}
 		return nil, svc.Notify(ctx, name)
+	case "flush":
+		if f, ok := svc.(interface {
+			FlushHandlers(ctx context.Context) error
+		}); ok {
+			return nil, f.FlushHandlers(ctx)
+		}
+		return nil, errors.New("flush_handlers: there are no handlers here")
 	case "inventory":
 		a, err := decode[inventoryArgs](body)
 		if err != nil {
@@ -260,6 +268,12 @@ func (c *Client) RunTask(ctx context.Context, task []byte) ([]byte, error) {
 // Notify queues a handler for this host.
 func (c *Client) Notify(ctx context.Context, handler string) error {
 	_, err := ask[any](ctx, c, "notify", handler)
+	return err
+}
+
+// FlushHandlers runs this host's pending handlers now.
+func (c *Client) FlushHandlers(ctx context.Context) error {
+	_, err := ask[any](ctx, c, "flush", nil)
 	return err
 }
 

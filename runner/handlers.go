@@ -1,0 +1,70 @@
+package runner
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/sloth-runner/sloth/lua/dsl"
+)
+
+// handlers remembers which handler was notified on which host.
+type handlers struct {
+	mu      sync.Mutex
+	known   []*dsl.Task
+	pending map[string][]string // host -> names, each once
+	unknown []string            // notified names that are no handler
+}
+
+func (h *handlers) notify(host, name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pending == nil {
+		h.pending = map[string][]string{}
+	}
+	if len(h.pending[host]) < 1000 && !slices.Contains(h.pending[host], name) {
+		h.pending[host] = append(h.pending[host], name)
+	}
+}
+
+// take removes and returns what is pending on host, in the order in which the
+// handlers are defined. Names that are no handler stay and are returned apart.
+func (h *handlers) take(host string) (run []*dsl.Task, unknown []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	names := h.pending[host]
+	for _, t := range h.known {
+		if i := slices.Index(names, t.Name); i >= 0 {
+			run = append(run, t)
+			names = slices.Delete(names, i, i+1)
+		}
+	}
+	h.pending[host] = names
+	for _, n := range names {
+		if !slices.Contains(h.unknown, n) {
+			h.unknown = append(h.unknown, n)
+			unknown = append(unknown, n)
+		}
+	}
+	return run, unknown
+}
+
+// hosts lists where something is pending.
+func (h *handlers) hosts() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var out []string
+	for host, names := range h.pending {
+		if len(names) > 0 {
+			out = append(out, host)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// pendingOn names what is pending on host.
+func (h *handlers) pendingOn(host string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.pending[host])
+}

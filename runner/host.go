@@ -1,0 +1,281 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/service"
+	"github.com/sloth-runner/sloth/runner/step"
+	"github.com/vmihailenco/msgpack/v5"
+)
+
+// hostLink is the one session of a run with a host, opened at first use.
+type hostLink struct {
+	host string
+	once sync.Once
+	sess Session
+	err  error
+	lost atomic.Bool
+}
+
+func (r *Runner) link(host string) *hostLink {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.hosts[host]
+	if l == nil {
+		l = &hostLink{host: host}
+		r.hosts[host] = l
+	}
+	return l
+}
+
+// session opens the worker on first use. Whoever asks later gets the same
+// session, or the same error.
+func (r *Runner) session(ctx context.Context, l *hostLink) (Session, error) {
+	l.once.Do(func() { l.sess, l.err = r.opt.Open(ctx, l.host) })
+	if l.err != nil {
+		return nil, l.err
+	}
+	return l.sess, nil
+}
+
+func (l *hostLink) close() {
+	l.once.Do(func() { l.err = errors.New("the run has ended") })
+	if l.sess != nil {
+		l.sess.Close()
+	}
+}
+
+// lose tells once that a host cannot be used any more.
+func (r *Runner) lose(l *hostLink, err error) event.Failure {
+	f := failureOf(err)
+	if l.lost.CompareAndSwap(false, true) {
+		r.emit(event.HostLost{Host: l.host, Failure: f})
+	}
+	return f
+}
+
+// failureOf turns an error into what people and records see.
+func failureOf(err error) event.Failure {
+	var c *connection.Error
+	if errors.As(err, &c) {
+		return event.Failure{Class: string(c.Class), Message: c.Error(), Hint: c.Hint}
+	}
+	return event.Failure{Class: string(connection.ClassTask), Message: err.Error()}
+}
+
+// runRemote executes cells of one host as one segment.
+func (r *Runner) runRemote(ctx context.Context, host string, cells []*cell, p outputsOf, done func(*cell, step.Result)) {
+	seg, blobs, err := r.segment(host, cells, p)
+	if err != nil {
+		f := failureOf(err)
+		for _, c := range cells {
+			done(c, step.Result{Status: event.Failed, NotRun: true, Message: f.Message, Failure: &f})
+		}
+		return
+	}
+	l := r.link(host)
+	j := &job{r: r, link: l, id: seg.ID, cells: map[string]*cell{}, done: done, depth: cells[0].node.depth}
+	for i, c := range cells {
+		j.cells[c.id] = c
+		j.become = j.become || seg.Steps[i].Become != ""
+	}
+	results, err := j.run(ctx, seg, blobs)
+	for _, res := range results {
+		if c := j.cells[res.ID]; c != nil {
+			for _, name := range res.Notified {
+				r.handlers.notify(host, name)
+			}
+			done(c, res)
+		}
+	}
+	if err == nil {
+		return
+	}
+	res := j.failed(ctx, err)
+	for _, c := range cells {
+		done(c, res)
+	}
+}
+
+// job is one segment in flight.
+type job struct {
+	r      *Runner
+	link   *hostLink
+	id     string
+	depth  int
+	become bool             // a step of it runs as another user
+	cells  map[string]*cell // by step id
+	done   func(*cell, step.Result)
+	sess   Session
+}
+
+func (j *job) run(ctx context.Context, seg step.Segment, blobs []blob) ([]step.Result, error) {
+	sess, err := j.r.session(ctx, j.link)
+	if err != nil {
+		return nil, err
+	}
+	j.sess = sess
+	for _, b := range blobs {
+		if err := sess.PutBlob(ctx, b.hash, b.data); err != nil {
+			return nil, err
+		}
+	}
+	j.r.track(j, true)
+	defer j.r.track(j, false)
+	body, err := sess.Do(ctx, shim.Job{ID: seg.ID, Kind: "segment", Body: seg}, j)
+	if err != nil {
+		return nil, err
+	}
+	var results []step.Result
+	if err := msgpack.Unmarshal(body, &results); err != nil {
+		return nil, &connection.Error{Class: connection.ClassShim, Host: j.link.host, Op: "read the results of " + j.link.host, Err: err,
+			Hint: "The host does not speak sloth's protocol as it should; try --verify-shim."}
+	}
+	return results, nil
+}
+
+// failed says what a step without a result is, after its job ended with err.
+func (j *job) failed(ctx context.Context, err error) step.Result {
+	switch {
+	case context.Cause(ctx) == errWorkflowTimeout:
+		return step.Result{Status: event.Timeout, NotRun: true, Message: "the workflow's timeout ended it"}
+	case ctx.Err() != nil:
+		return step.Result{Status: event.Cancelled, NotRun: true, Message: "cancelled"}
+	}
+	f := j.r.lose(j.link, err)
+	status := event.Unreachable
+	if !connection.Unreachable(err) {
+		status = event.Failed
+	}
+	return step.Result{Status: status, NotRun: true, Message: f.Message, Failure: &f}
+}
+
+// Event forwards what the worker says, under the names the controller knows: a
+// host speaks for itself only.
+func (j *job) Event(kind string, body []byte) {
+	e, err := event.Decode(kind, body)
+	if err != nil {
+		j.r.notice("warn", "%s sent an event that cannot be read: %v", j.link.host, err)
+		return
+	}
+	switch e := e.(type) {
+	case event.TaskStarted:
+		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
+	case event.Output:
+		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
+	case event.Log:
+		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
+	case event.Called:
+		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
+	case event.TaskRetry:
+		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
+	case event.Progress:
+		e.Host = j.link.host
+		j.r.emit(e)
+	case event.TaskDone:
+		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
+		// With no_log the event is silent about what the result has.
+		if c := j.cells[e.Step]; c != nil && !c.node.task.NoLog {
+			j.done(c, step.Result{
+				ID: e.Step, Status: e.Status, Changed: e.Changed, Ignored: e.Ignored, Message: e.Message,
+				Outputs: e.Outputs, Failure: e.Failure, Attempts: e.Attempts, Duration: e.Duration,
+			})
+		}
+	}
+}
+
+func (j *job) forward(w event.Where, with func(event.Where) event.Event) {
+	c := j.cells[w.Step]
+	if c == nil {
+		return // a step that was never sent
+	}
+	w.Host = j.link.host
+	w.Task = c.node.task.Name
+	j.r.emit(with(w))
+}
+
+// Call serves what the host asks for.
+func (j *job) Call(ctx context.Context, name string, body []byte) ([]byte, error) {
+	s := &services{r: j.r, host: j.link.host, depth: j.depth, mayBecome: j.become}
+	return service.Dispatch(ctx, s, name, body)
+}
+
+// track keeps the jobs in flight, so that they can be told to stop.
+func (r *Runner) track(j *job, running bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if running {
+		r.jobs[j] = true
+	} else {
+		delete(r.jobs, j)
+	}
+}
+
+// haltJobs asks every worker to begin no further step.
+func (r *Runner) haltJobs() {
+	r.mu.Lock()
+	jobs := make([]*job, 0, len(r.jobs))
+	for j := range r.jobs {
+		jobs = append(jobs, j)
+	}
+	r.mu.Unlock()
+	for _, j := range jobs {
+		// A worker that is gone has nothing to stop.
+		_ = j.sess.Cancel(j.id, "", false)
+	}
+}
+
+// conduct runs s and lets Stop reach it meanwhile.
+func (r *Runner) conduct(ctx context.Context, s *scheduler) {
+	s.halt = r.haltJobs
+	r.mu.Lock()
+	r.active[s] = true
+	if r.stopped != "" {
+		s.opt.tally.stop(r.stopped)
+	}
+	r.mu.Unlock()
+	s.run(ctx)
+	r.mu.Lock()
+	delete(r.active, s)
+	r.mu.Unlock()
+}
+
+// facts asks the host itself, once in a run.
+func (r *Runner) facts(ctx context.Context, host string) (map[string]any, error) {
+	l := r.link(host)
+	sess, err := r.session(ctx, l)
+	if err != nil {
+		r.lose(l, err)
+		return nil, fmt.Errorf("facts of %s: %w", host, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, factsTimeout)
+	defer cancel()
+	body, err := sess.Do(ctx, shim.Job{ID: "facts-" + host, Kind: "facts", Body: []string{}}, noHandler{})
+	if err != nil {
+		return nil, fmt.Errorf("facts of %s: %w", host, err)
+	}
+	var facts map[string]any
+	if err := msgpack.Unmarshal(body, &facts); err != nil {
+		return nil, fmt.Errorf("facts of %s: %w", host, err)
+	}
+	return facts, nil
+}
+
+const factsTimeout = 60 * time.Second
+
+// noHandler is for jobs that neither say nor ask anything.
+type noHandler struct{}
+
+func (noHandler) Event(string, []byte) {}
+
+func (noHandler) Call(context.Context, string, []byte) ([]byte, error) {
+	return nil, errors.New("this job may not ask the controller anything")
+}

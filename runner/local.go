@@ -1,0 +1,78 @@
+package runner
+
+import (
+	"context"
+
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/step"
+	lua "github.com/yuin/gopher-lua"
+)
+
+// runCells executes cells of one host, in order.
+func (p *plan) runCells(ctx context.Context, host string, cells []*cell, done func(*cell, step.Result)) {
+	if host != Local {
+		p.r.runRemote(ctx, host, cells, p.outputs, done)
+		return
+	}
+	for _, c := range cells {
+		done(c, p.r.runLocal(ctx, c, p.outputs, nil))
+	}
+}
+
+// runLocal runs one task in the controller's own Lua world, where it shares
+// its variables with the file that defined it.
+func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, returned func([]lua.LValue)) step.Result {
+	t := c.node.task
+	c.id = r.identity(t.Name, Local, "", nil)
+	spec := r.baseSpec(c.node)
+	spec.ID, spec.Params = c.id, r.params
+	fillDeps(&spec, c, outputs, nil)
+	if who := r.become(t, Local); who != "" {
+		f := &event.Failure{Class: "become", Message: "a task on the controller itself cannot become " + who,
+			Hint: "Delegate it to a host of the inventory with connection: local."}
+		return step.Result{Status: event.Failed, NotRun: true, Message: f.Message, Failure: f}
+	}
+	o := step.Options{
+		Host: r.host(Local), Check: r.opt.Check, Modules: r.opt.Modules, Emit: r.emit, Returned: returned,
+		Env: r.Env(c.node.depth),
+		Source: func(context.Context) (*engine.VM, step.Callbacks, func(), error) {
+			return r.opt.VM, step.TaskCallbacks(t), func() {}, nil
+		},
+	}
+	res := step.Execute(ctx, o, spec)
+	r.world.Add(1)
+	for _, name := range res.Notified {
+		r.handlers.notify(Local, name)
+	}
+	return res
+}
+
+// Env surrounds module calls on the controller: those of its tasks, and those
+// at the top level of a file.
+func (r *Runner) Env(depth int) bind.Env {
+	e := bind.Env{Check: r.opt.Check, Call: modules.Call{
+		Machine: r.machine, Host: Local, Plan: r.opt.Check, Services: &services{r: r, host: Local, depth: depth},
+	}}
+	if r.opt.Check {
+		e.Viewer, e.Overlay = r.overlay, r.overlay
+	}
+	return e
+}
+
+// outputs are what is known of a task, by host.
+func (p *plan) outputs(task string) map[string]step.Result {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rec := p.records[task]
+	if rec == nil {
+		return nil
+	}
+	out := make(map[string]step.Result, len(rec.results))
+	for h, res := range rec.results {
+		out[h] = res
+	}
+	return out
+}

@@ -1,0 +1,236 @@
+// Package runner is the controller's half of a run: it turns tasks and hosts
+// into a graph of steps, decides when each one starts, sends each host what it
+// can do without asking anybody, and serves what hosts ask for. It is the only
+// package that joins connections to the language.
+package runner
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/lua/dsl"
+	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/runner/event"
+)
+
+// Hosts is what a run knows of the inventory.
+type Hosts interface {
+	// Match gives the hosts of pattern that limit leaves, in inventory order. A
+	// pattern that matches nothing is an error.
+	Match(pattern, limit string) ([]string, error)
+	Vars(host string) map[string]any
+	Groups(host string) []string
+	// Address is what is dialled, for people and for the script's host table.
+	Address(host string) string
+	// Become is the user that tasks on host become; empty: none.
+	Become(host string) string
+}
+
+// Session is an open worker on one host; *shim.Session is the real one.
+type Session interface {
+	PutBlob(ctx context.Context, hash string, data []byte) error
+	Do(ctx context.Context, job shim.Job, h shim.Handler) ([]byte, error)
+	Cancel(job, step string, hard bool) error
+	Close() error
+}
+
+// Options is all that a run needs to know. The zero value of an optional field
+// means what its comment says.
+type Options struct {
+	RunID string
+	VM    *engine.VM
+	Hosts Hosts // nil: there is no inventory, tasks run on the controller
+
+	// Open starts a worker on host. Errors of class *connection.Error make the
+	// host unreachable.
+	Open func(ctx context.Context, host string) (Session, error)
+	// Emit sees every event of the run, numbered by order, from one goroutine.
+	Emit func(event.Event)
+
+	// HostsByDefault says that a task without a host runs on the workflow's
+	// hosts (apply); otherwise it runs on the controller (run).
+	HostsByDefault bool
+	DefaultPattern string // --hosts
+	Limit          string
+	AllowEmpty     bool
+	Tags, SkipTags []string
+	StartAt        string
+	Confirm        func(task string) bool // nil: never ask
+
+	Forks    int // 0: 64
+	Check    bool
+	NoNested bool
+
+	Params  map[string]any
+	Values  any
+	Modules []modules.Module
+	Root    string // the script's folder: controller-side files are below it
+
+	// State performs one operation of the state module.
+	State func(ctx context.Context, op string, args []any) ([]any, error)
+	// Secret finds a secret by name.
+	Secret func(ctx context.Context, name string) (string, error)
+	// Render renders a template; nil: templates are refused.
+	Render func(src []byte, name, engine string, vars map[string]any) ([]byte, error)
+	// Require finds a Lua library.
+	Require func(ctx context.Context, name string) (source []byte, path string, err error)
+}
+
+// Runner runs workflows and single tasks of one program.
+type Runner struct {
+	opt  Options
+	root *files
+
+	events chan event.Event
+	pumped chan struct{}
+
+	machine modules.Machine
+	overlay *machine.Overlay
+	params  map[string]any
+
+	mu       sync.Mutex
+	hosts    map[string]*hostLink
+	hostVars map[string]map[string]any // set by host.set
+	occurs   map[string]int            // how often a step identity occurred
+	snaps    map[*dsl.Task]*snapshot
+	limit    map[string]bool    // hosts left by Limit; nil until asked
+	load     map[string]int     // tasks given by delegate_to{group=}
+	sent     map[string]*sentTo // per host: what it was given
+	world    atomic.Int64       // grows whenever Lua ran on the controller
+
+	handlers handlers
+	jobs     map[*job]bool
+	active   map[*scheduler]bool
+	stopped  string
+	kill     context.CancelFunc
+	halted   bool
+
+	outcome outcome
+	nested  sync.WaitGroup
+}
+
+// New prepares a run. Close must be called.
+func New(o Options) (*Runner, error) {
+	if o.Forks <= 0 {
+		o.Forks = 64
+	}
+	root, err := openFiles(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	r := &Runner{
+		opt: o, root: root, machine: machine.New(), params: maps.Clone(o.Params),
+		events: make(chan event.Event, 1024), pumped: make(chan struct{}),
+		hosts: map[string]*hostLink{}, hostVars: map[string]map[string]any{}, occurs: map[string]int{},
+		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
+	}
+	r.overlay = machine.NewOverlay(r.machine)
+	go func() {
+		defer close(r.pumped)
+		for e := range r.events {
+			o.Emit(e)
+		}
+	}()
+	return r, nil
+}
+
+// Close ends every session and waits for the last event to be handled.
+func (r *Runner) Close() error {
+	r.nested.Wait()
+	r.mu.Lock()
+	links := r.hosts
+	r.hosts = map[string]*hostLink{}
+	r.mu.Unlock()
+	var wg sync.WaitGroup
+	for _, l := range links {
+		wg.Go(l.close)
+	}
+	wg.Wait()
+	close(r.events)
+	<-r.pumped
+	return r.root.close()
+}
+
+func (r *Runner) emit(e event.Event) { r.events <- e }
+
+// notice tells people something about the run itself.
+func (r *Runner) notice(level, format string, args ...any) {
+	r.emit(event.Log{Level: level, Message: fmt.Sprintf(format, args...)})
+}
+
+// Stop ends the run early. The first call lets running steps finish, a hard
+// one ends them on their hosts too. It returns at once.
+func (r *Runner) Stop(hard bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stopped = "interrupted"
+	r.outcome.interrupt()
+	for s := range r.active {
+		go s.stop("interrupted")
+	}
+	if hard && r.kill != nil {
+		r.kill()
+	}
+}
+
+// RunWorkflow runs w and returns the exit code for the process. The events tell
+// everything else.
+func (r *Runner) RunWorkflow(ctx context.Context, w *dsl.Workflow, handlers []*dsl.Task) int {
+	start := time.Now()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	r.mu.Lock()
+	r.kill = cancel
+	r.mu.Unlock()
+
+	if w.Config.Environment != "" {
+		if r.params == nil {
+			r.params = map[string]any{}
+		}
+		if _, set := r.params["environment"]; !set {
+			r.params["environment"] = w.Config.Environment
+		}
+	}
+	p, err := r.plan(w, handlers)
+	if err != nil {
+		return r.end(start, err)
+	}
+	if w.Config.Timeout > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, w.Config.Timeout, errWorkflowTimeout)
+		defer stop()
+	}
+	r.emit(event.RunStarted{RunID: r.opt.RunID, Workflow: w.Name, Tasks: p.taskNames(), Hosts: p.hostNames(), Check: r.opt.Check})
+	err = p.run(ctx)
+	if err == nil && context.Cause(ctx) == errWorkflowTimeout {
+		err = fmt.Errorf("the workflow %q did not end within %s", w.Name, w.Config.Timeout)
+		r.outcome.fail(event.Timeout)
+	}
+	if done := p.complete(context.WithoutCancel(ctx)); err == nil {
+		err = done
+	}
+	return r.end(start, err)
+}
+
+var errWorkflowTimeout = fmt.Errorf("workflow timeout")
+
+// end closes the event stream's story and gives the exit code.
+func (r *Runner) end(start time.Time, err error) int {
+	status, code := r.outcome.verdict()
+	done := event.RunDone{Status: status, ExitCode: code, Duration: time.Since(start)}
+	if err != nil {
+		done.Message = err.Error()
+		if code == 0 {
+			done.Status, done.ExitCode = event.Failed, 1
+		}
+	}
+	r.emit(done)
+	return done.ExitCode
+}

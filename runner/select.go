@@ -1,0 +1,154 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/sloth-runner/sloth/lua/dsl"
+)
+
+// selectTasks applies --tags, --skip-tags, --start-at-task and --step. As in
+// Ansible a task tagged "always" runs unless it is skipped by name, and one
+// tagged "never" runs only when one of its tags is asked for.
+func (r *Runner) selectTasks(tasks []*dsl.Task) ([]*dsl.Task, error) {
+	o := &r.opt
+	var out []*dsl.Task
+	started := o.StartAt == ""
+	for _, t := range tasks {
+		if t.Name == o.StartAt {
+			started = true
+		}
+		if started && wanted(t.Tags, o.Tags, o.SkipTags) {
+			out = append(out, t)
+		}
+	}
+	switch {
+	case !started:
+		return nil, fmt.Errorf("--start-at-task: there is no task %q; the tasks are %s", o.StartAt, taskList(tasks))
+	case len(out) == 0 && len(tasks) > 0 && !o.AllowEmpty:
+		return nil, fmt.Errorf("no task is left by --tags %s --skip-tags %s", strings.Join(o.Tags, ","), strings.Join(o.SkipTags, ","))
+	}
+	if o.Confirm != nil {
+		out = slices.DeleteFunc(out, func(t *dsl.Task) bool { return !o.Confirm(t.Name) })
+	}
+	return out, nil
+}
+
+func wanted(tags, only, skip []string) bool {
+	shares := func(list []string) bool {
+		return slices.ContainsFunc(tags, func(t string) bool { return slices.Contains(list, t) })
+	}
+	always, never := slices.Contains(tags, "always"), slices.Contains(tags, "never")
+	special := func(list []string) bool {
+		return slices.Contains(list, "all") || slices.Contains(list, "tagged") && len(tags) > 0 || slices.Contains(list, "untagged") && len(tags) == 0
+	}
+	switch {
+	case shares(skip), special(skip) && !always:
+		return false
+	case never:
+		return shares(only)
+	case len(only) == 0, always:
+		return true
+	}
+	return shares(only) || special(only)
+}
+
+func taskList(tasks []*dsl.Task) string {
+	names := make([]string, 0, len(tasks))
+	for _, t := range tasks {
+		names = append(names, t.Name)
+	}
+	if len(names) > 20 {
+		names = append(names[:20], "…")
+	}
+	return strings.Join(names, ", ")
+}
+
+var errNoInventory = errors.New("there is no inventory: give one with -i, set $SLOTH_INVENTORY or write hosts.yaml")
+
+// targets finds the hosts of t, before any limit on how many at once. byDefault
+// is the workflow's own pattern.
+func (r *Runner) targets(t *dsl.Task, byDefault string) ([]string, error) {
+	pattern := t.Target.Pattern
+	switch {
+	case !t.Target.Set && !r.opt.HostsByDefault:
+		return []string{Local}, nil
+	case !t.Target.Set:
+		if pattern = byDefault; pattern == "" {
+			return nil, fmt.Errorf("%s:%d: task %q names no host and the workflow has no config.hosts: give --hosts PATTERN, or say :delegate_to(\"local\") if it is meant for this machine", t.Pos.File, t.Pos.Line, t.Name)
+		}
+	case t.Target.Group != "":
+		return r.pick(t)
+	}
+	hosts, err := r.match(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: task %q: %w", t.Pos.File, t.Pos.Line, t.Name, err)
+	}
+	if t.RunOnce && len(hosts) > 1 {
+		hosts = hosts[:1]
+	}
+	return hosts, nil
+}
+
+func (r *Runner) match(pattern string) ([]string, error) {
+	if pattern == Local {
+		return []string{Local}, nil
+	}
+	if r.opt.Hosts == nil {
+		return nil, fmt.Errorf("host pattern %q: %w", pattern, errNoInventory)
+	}
+	hosts, err := r.opt.Hosts.Match(pattern, "")
+	if err != nil || r.opt.Limit == "" {
+		return hosts, err
+	}
+	// -l narrows every host set; a task left with none is Skipped.
+	limited, err := r.limited()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(hosts, func(h string) bool { return !limited[h] }), nil
+}
+
+// limited is the set of hosts that -l leaves, found once.
+func (r *Runner) limited() (map[string]bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.limit == nil {
+		hosts, err := r.opt.Hosts.Match(r.opt.Limit, "")
+		if err != nil {
+			return nil, fmt.Errorf("--limit: %w", err)
+		}
+		r.limit = make(map[string]bool, len(hosts))
+		for _, h := range hosts {
+			r.limit[h] = true
+		}
+	}
+	return r.limit, nil
+}
+
+// pick chooses hosts of a group by how much this run has given each already.
+func (r *Runner) pick(t *dsl.Task) ([]string, error) {
+	hosts, err := r.match(t.Target.Group)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: task %q: %w", t.Pos.File, t.Pos.Line, t.Name, err)
+	}
+	n := min(max(t.Target.Spread, 1), len(hosts))
+	hosts = slices.Clone(hosts)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch t.Target.Strategy {
+	case "", "least_loaded", "round_robin":
+		slices.SortStableFunc(hosts, func(a, b string) int { return r.load[a] - r.load[b] })
+	case "random":
+		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	default:
+		return nil, fmt.Errorf("%s:%d: task %q: strategy %q is not one of least_loaded, round_robin, random", t.Pos.File, t.Pos.Line, t.Name, t.Target.Strategy)
+	}
+	for _, h := range hosts[:n] {
+		r.load[h]++
+	}
+	return hosts[:n], nil
+}
