@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 
@@ -66,7 +67,8 @@ func table(d *msgpack.Decoder) (any, error) {
 			text[s] = v
 			continue
 		}
-		if k == nil || !reflect.TypeOf(k).Comparable() || k != k { // NaN
+		f, isFloat := k.(float64)
+		if k == nil || !reflect.TypeOf(k).Comparable() || isFloat && math.IsNaN(f) {
 			return nil, fmt.Errorf("a %T as a key", k)
 		}
 		if mixed == nil {

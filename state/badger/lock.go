@@ -137,7 +137,7 @@ func (s *Store) claim(ctx context.Context) (*claim, error) {
 			}
 		}
 		// Who has waited longer asks more often, and so is served earlier.
-		poll := max(pollLast, pollFirst/time.Duration(1+waited/(250*time.Millisecond)))
+		poll := max(pollLast, pollFirst/(1+waited/(250*time.Millisecond)))
 		if err := sleep(ctx, min(poll, limit-waited)); err != nil {
 			return nil, err
 		}

@@ -153,9 +153,9 @@ func emptyIsNotAbsent(t *testing.T, s state.Store) {
 	want(t, s, "a", "")
 	_, err := s.Put(t.Context(), "a", nil, 0, 0)
 	wantConflict(t, err)
-	for e := range s.List(t.Context(), "") {
-		if e.Value == nil {
-			t.Error("an empty value is listed as nil")
+	for e, err := range s.List(t.Context(), "") {
+		if err != nil || e.Value == nil {
+			t.Errorf("an empty value is listed as %+v, %v", e, err)
 		}
 	}
 }
@@ -351,7 +351,10 @@ func ownBytes(t *testing.T, s state.Store) {
 	copy(mine, "evil")
 	e := want(t, s, "a", "mine")
 	copy(e.Value, "evil")
-	for e := range s.List(t.Context(), "") {
+	for e, err := range s.List(t.Context(), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
 		copy(e.Value, "evil")
 	}
 	want(t, s, "a", "mine")

@@ -56,13 +56,13 @@ func (f *flight) add(stream string, data []byte) []string {
 	if len(f.partial) > 4 && f.partial[stream] == nil {
 		stream = "" // a stranger's idea of streams
 	}
-	buf := append(f.partial[stream], data...)
+	f.partial[stream] = append(f.partial[stream], data...)
+	buf := f.partial[stream]
 	end := bytes.LastIndexByte(buf, '\n') + 1
 	if end == 0 && len(buf) > maxLine {
 		end = len(buf)
 	}
 	if end == 0 {
-		f.partial[stream] = buf
 		return nil
 	}
 	complete := lines(string(buf[:end]))

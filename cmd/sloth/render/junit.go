@@ -119,7 +119,7 @@ func (h *hostResult) junit(task, host string) junitCase {
 }
 
 func problem(s event.Status, message string, f *event.Failure) *junitProblem {
-	p := &junitProblem{Type: strings.ToLower(string(s))}
+	p := &junitProblem{Type: Name(strings.ToLower(string(s)))}
 	if f == nil {
 		f = &event.Failure{Message: message}
 	}

@@ -21,6 +21,11 @@ func (t *text) area() string {
 	if !t.o.Interactive || t.ended || t.suspended > 0 || len(t.flights)+len(t.progress) == 0 {
 		return ""
 	}
+	if t.o.Size != nil {
+		if w, h := t.o.Size(); w > 0 && h > 0 {
+			t.o.Width, t.o.Height = w, h
+		}
+	}
 	now := t.o.Now()
 	room := max(1, min(maxLive, t.o.Height/3)-1)
 	var out []string

@@ -14,7 +14,6 @@ import (
 // screen is a terminal that knows what we use: lines up, erase below, colours.
 type screen struct {
 	t     *testing.T
-	width int
 	lines []string
 	row   int
 	most  int // lines that were erased at once
@@ -129,6 +128,13 @@ func TestWhatIsDrawn(t *testing.T) {
 `
 	if got := d.area(); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+	d.o.Size = func() (int, int) { return 30, 6 }
+	want = `  web-05  upload sloth-shim …
+⠋ 0 tasks done, 0 changed, 4…
+`
+	if got := d.area(); got != want {
+		t.Errorf("on a smaller terminal:\n%s\nwant:\n%s", got, want)
 	}
 	resume := d.Suspend()
 	if d.area() != "" {

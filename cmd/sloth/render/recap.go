@@ -106,7 +106,7 @@ func (t *text) last(e event.RunDone) {
 		case event.Unknown:
 			o = outUnknown
 		}
-		s = fmt.Sprintf("%s in %s", strings.ToLower(string(e.Status)), took)
+		s = fmt.Sprintf("%s in %s", Name(strings.ToLower(string(e.Status))), took)
 		if len(hosts) > 1 && bad > 0 {
 			s += fmt.Sprintf(": %d of %s went wrong", bad, count(len(hosts), "host"))
 		}

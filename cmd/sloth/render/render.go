@@ -38,9 +38,12 @@ type Options struct {
 	Interactive bool // out is a terminal on which lines can be drawn again
 	Width       int  // of the terminal in columns; 0: 80
 	Height      int  // in lines; 0: 24
-	Verbosity   int  // 1: what did not change too, with outputs; 2: all that commands print
-	Diff        bool // show the difference of each change
-	Stack       Stack
+	// Size asks the terminal for columns and lines before each drawing; nil:
+	// it stays as it is.
+	Size      func() (width, height int)
+	Verbosity int  // 1: what did not change too, with outputs; 2: all that commands print
+	Diff      bool // show the difference of each change
+	Stack     Stack
 	// Fold shortens a list of hosts for people, such as to web-[01-12]. nil
 	// joins them with commas.
 	Fold func([]string) string

@@ -345,7 +345,7 @@ func (t *text) explain(g *group, d event.TaskDone, f *flight) {
 		if d.Failure != nil {
 			failure = *d.Failure
 		}
-		g.block = append(f.block, t.failure(g, failure, f)...)
+		g.block = slices.Concat(f.block, t.failure(g, failure, f))
 		if g.outcome == outCancelled && d.Failure == nil {
 			g.detail, g.block = first, nil
 		}
