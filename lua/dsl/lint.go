@@ -22,6 +22,7 @@ type linter struct {
 	read func(how, name, from string) (file string, src []byte, err error)
 
 	files    map[string]bool
+	trees    map[string]*tree
 	problems Problems
 	set      map[string]bool // globals that some file assigns
 	added    map[string]bool // "library.function" that some file assigns
@@ -65,7 +66,7 @@ type libraryCall struct {
 // lint looks at a file and all it includes.
 func lint(k *known, file string, src []byte, read func(how, name, from string) (string, []byte, error)) *linter {
 	l := &linter{
-		known: k, read: read, files: map[string]bool{},
+		known: k, read: read, files: map[string]bool{}, trees: map[string]*tree{},
 		set: map[string]bool{}, added: map[string]bool{}, guarded: map[string]bool{},
 	}
 	l.file(file, src, true)
@@ -89,6 +90,7 @@ func (l *linter) file(file string, src []byte, root bool) {
 		l.problems = append(l.problems, problemOf(err, file)...)
 		return
 	}
+	l.trees[file] = t
 	f := &fileLint{linter: l, tree: t, root: root, kinds: map[ast.Expr]kind{}}
 	f.scope = &scope{}
 	f.block(t.stmts)

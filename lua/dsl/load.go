@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -129,6 +130,7 @@ func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Pro
 		return ld.w.source(ctx, how, name, from)
 	})
 	l.problems = append(l.problems, l.lint.problems...)
+	ld.w.vm.Do(func(*lua.LState) { maps.Copy(ld.w.trees, l.lint.trees) })
 	if len(l.problems) > 0 {
 		// It will not run; go through it without effects to find the rest.
 		l.inert = true

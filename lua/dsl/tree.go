@@ -2,7 +2,6 @@ package dsl
 
 import (
 	"bytes"
-	"regexp"
 
 	"github.com/yuin/gopher-lua/ast"
 
@@ -44,12 +43,17 @@ func parseTree(file string, src []byte) (*tree, error) {
 		return nil, err
 	}
 	t := &tree{file: file, lines: bytes.Split(src, []byte("\n")), stmts: stmts, calls: map[callKey][]*written{}, methods: map[*ast.FuncCallExpr]spot{}}
-	// In a chain the receiver of a call comes before the call.
-	w := walker{leave: func(e ast.Expr) {
-		if c, ok := e.(*ast.FuncCallExpr); ok {
-			t.note(c)
-		}
-	}}
+	line := 0 // up to where the text was gone through
+	w := walker{
+		enter:   func(e ast.Expr) { line = max(line, e.Line()) },
+		between: func(c *ast.FuncCallExpr) { t.methods[c] = t.find(c, line) },
+		leave: func(e ast.Expr) {
+			line = max(line, e.LastLine())
+			if c, ok := e.(*ast.FuncCallExpr); ok {
+				t.note(c)
+			}
+		},
+	}
 	w.stmts(stmts)
 	return t, nil
 }
@@ -58,9 +62,7 @@ func (t *tree) note(c *ast.FuncCallExpr) {
 	name, line := c.Method, c.Line()
 	switch {
 	case name != "":
-		at := t.find(c)
-		t.methods[c] = at
-		line = at.line
+		line = t.methods[c].line
 	default:
 		switch f := c.Func.(type) {
 		case *ast.IdentExpr:
@@ -79,27 +81,47 @@ func (t *tree) note(c *ast.FuncCallExpr) {
 	t.calls[k] = append(t.calls[k], &written{FuncCallExpr: c, line: line})
 }
 
-// find looks for ":name" behind the receiver and before the arguments.
-func (t *tree) find(c *ast.FuncCallExpr) spot {
-	from := spot{line: lastLine(c.Receiver)}
-	if inner, ok := c.Receiver.(*ast.FuncCallExpr); ok && t.methods[inner].line >= from.line {
+// find looks for ":name" from a line on, behind the method that c is called on
+// and before the arguments.
+func (t *tree) find(c *ast.FuncCallExpr, line int) spot {
+	from := spot{line: line}
+	if inner, ok := c.Receiver.(*ast.FuncCallExpr); ok && t.methods[inner].line >= line {
 		from = t.methods[inner]
 	}
 	last := len(t.lines)
 	if len(c.Args) > 0 {
 		last = min(last, c.Args[0].Line())
 	}
-	re := regexp.MustCompile(`:\s*` + regexp.QuoteMeta(c.Method) + `\b`)
 	for i := max(from.line, 1); i <= last; i++ {
 		skip := 0
 		if i == from.line {
 			skip = from.after
 		}
-		if m := re.FindIndex(t.lines[i-1][skip:]); m != nil {
-			return spot{i, skip + m[1]}
+		if end := methodIn(t.lines[i-1][skip:], c.Method); end > 0 {
+			return spot{i, skip + end}
 		}
 	}
 	return from
+}
+
+// methodIn returns where ":name" ends in a line, 0 where it is not.
+func methodIn(line []byte, name string) int {
+	for at := 0; ; {
+		i := bytes.Index(line[at:], []byte(name))
+		if i < 0 {
+			return 0
+		}
+		start, end := at+i, at+i+len(name)
+		before := bytes.TrimRight(line[:start], " \t")
+		if bytes.HasSuffix(before, []byte(":")) && (end == len(line) || !isWord(line[end])) {
+			return end
+		}
+		at = end
+	}
+}
+
+func isWord(c byte) bool {
+	return c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
 // tree returns the source of a chunk that was loaded, or nil.
@@ -206,12 +228,4 @@ func listItems(t *ast.TableExpr) []item {
 		out = append(out, item{variable(f.Value), f.Value.Line()})
 	}
 	return out
-}
-
-// lastLine is the last line on which something of e begins.
-func lastLine(e ast.Expr) int {
-	last := e.Line()
-	w := walker{enter: func(e ast.Expr) { last = max(last, e.Line(), e.LastLine()) }}
-	w.expr(e)
-	return last
 }

@@ -6,6 +6,8 @@ import "github.com/yuin/gopher-lua/ast"
 type walker struct {
 	enter func(ast.Expr) // before what is inside
 	leave func(ast.Expr) // after it
+	// between is called at a call's method, behind its receiver.
+	between func(*ast.FuncCallExpr)
 }
 
 func (w *walker) stmts(list []ast.Stmt) {
@@ -80,6 +82,9 @@ func (w *walker) expr(e ast.Expr) {
 	case *ast.FuncCallExpr:
 		w.expr(e.Func)
 		w.expr(e.Receiver)
+		if e.Method != "" && w.between != nil {
+			w.between(e)
+		}
 		w.exprs(e.Args)
 	case *ast.LogicalOpExpr:
 		w.expr(e.Lhs)
