@@ -1206,6 +1206,174 @@ function git.is_repo(path) end
 ---@return any # {success, changed, path, head, branch, exit_code, stdout, stderr}
 function git.ensure_clean(repo, args) end
 
+---@class terraform.init.args
+---@field workdir? string Folder with the files; the task's own by default
+---@field dir? string Folder with the files; the task's own by default
+---@field path? string Folder with the files; the task's own by default
+---@field upgrade? boolean Takes newer providers and modules
+---@field reconfigure? boolean Forgets the backend that was used before
+---@field backend? boolean Prepares the backend
+---@field backend_config? any Settings of the backend as a table, or a file with them; they may be secrets
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Stops the program after this long
+---@field binary? string Program to run; by default terraform, else tofu
+
+---@class terraform.plan.args
+---@field client? any The folder: what init gave, or its path; the task's own by default
+---@field workdir? any The folder: what init gave, or its path; the task's own by default
+---@field dir? any The folder: what init gave, or its path; the task's own by default
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Stops the program after this long
+---@field binary? string Program to run; by default terraform, else tofu
+---@field out? string File to keep the plan in, for apply
+---@field destroy? boolean Plans to destroy everything
+---@field refresh? boolean Looks at the real infrastructure first; true by default
+---@field var_file? any File of variables, or a list of them, as seen from the folder
+---@field var_files? any File of variables, or a list of them, as seen from the folder
+---@field vars? table Values of variables; they win over files, and may be secrets
+---@field variables? table Values of variables; they win over files, and may be secrets
+---@field target? string[]|string Only these resources and what they need
+---@field targets? string[]|string Only these resources and what they need
+
+---@class terraform.apply.args
+---@field client? any The folder: what init gave, or its path; the task's own by default
+---@field workdir? any The folder: what init gave, or its path; the task's own by default
+---@field dir? any The folder: what init gave, or its path; the task's own by default
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Stops the program after this long
+---@field binary? string Program to run; by default terraform, else tofu
+---@field plan? string File that plan kept; it holds the variables already
+---@field auto_approve? boolean Says that the changes are wanted; needed without a plan, as nobody can be asked
+---@field var_file? any File of variables, or a list of them, as seen from the folder
+---@field var_files? any File of variables, or a list of them, as seen from the folder
+---@field vars? table Values of variables; they win over files, and may be secrets
+---@field variables? table Values of variables; they win over files, and may be secrets
+---@field target? string[]|string Only these resources and what they need
+---@field targets? string[]|string Only these resources and what they need
+
+---@class terraform.destroy.args
+---@field client? any The folder: what init gave, or its path; the task's own by default
+---@field workdir? any The folder: what init gave, or its path; the task's own by default
+---@field dir? any The folder: what init gave, or its path; the task's own by default
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Stops the program after this long
+---@field binary? string Program to run; by default terraform, else tofu
+---@field auto_approve? boolean Says that everything may be destroyed; needed, as nobody can be asked
+---@field var_file? any File of variables, or a list of them, as seen from the folder
+---@field var_files? any File of variables, or a list of them, as seen from the folder
+---@field vars? table Values of variables; they win over files, and may be secrets
+---@field variables? table Values of variables; they win over files, and may be secrets
+---@field target? string[]|string Only these resources and what they need
+---@field targets? string[]|string Only these resources and what they need
+
+---@class terraform.validate.args
+---@field client? any The folder: what init gave, or its path; the task's own by default
+---@field workdir? any The folder: what init gave, or its path; the task's own by default
+---@field dir? any The folder: what init gave, or its path; the task's own by default
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Stops the program after this long
+---@field binary? string Program to run; by default terraform, else tofu
+
+---@class terraform.fmt.args
+---@field client? any The folder: what init gave, or its path; the task's own by default
+---@field workdir? any The folder: what init gave, or its path; the task's own by default
+---@field dir? any The folder: what init gave, or its path; the task's own by default
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Stops the program after this long
+---@field binary? string Program to run; by default terraform, else tofu
+---@field check? boolean Only tells which files would change
+---@field recursive? boolean Folders below too
+
+---@class terraform.output.args
+---@field client? any The folder: what init gave, or its path; the task's own by default
+---@field workdir? any The folder: what init gave, or its path; the task's own by default
+---@field dir? any The folder: what init gave, or its path; the task's own by default
+---@field env? table<string, string> Further variables of the environment
+---@field timeout? string|number Stops the program after this long
+---@field binary? string Program to run; by default terraform, else tofu
+---@field name? string Only this one, as value
+
+---@class terraform.create_tfvars.args
+---@field client? any The folder: what init gave, or its path; the task's own by default
+---@field workdir? any The folder: what init gave, or its path; the task's own by default
+---@field dir? any The folder: what init gave, or its path; the task's own by default
+---@field file? string Name of the file, as seen from the folder; required
+---@field filename? string Name of the file, as seen from the folder; required
+---@field path? string Name of the file, as seen from the folder; required
+---@field values? table The variables; a file with secrets is only readable by its owner
+---@field vars? table The variables; a file with secrets is only readable by its owner
+---@field variables? table The variables; a file with secrets is only readable by its owner
+
+---Plan and apply infrastructure with terraform or tofu, whichever is there.
+---@class terraformlib
+terraform = {}
+
+---Prepare a folder; the result is a client for it.
+---
+---    local client = terraform.init("/tmp/none")
+---@param workdir? string|terraform.init.args Folder with the files; the task's own by default
+---@param args? terraform.init.args
+---@return any # {workdir, success, changed, exit_code, stdout, stderr, error, duration}, with the functions as methods
+function terraform.init(workdir, args) end
+
+---Tell what apply would change.
+---
+---    local p = terraform.plan({ workdir = "/tmp/none", out = "tfplan" })
+---@param client? any The folder: what init gave, or its path; the task's own by default
+---@param args? terraform.plan.args
+---@return any # {has_changes, add, change, destroy, success, changed, exit_code, stdout, stderr, error, duration}
+function terraform.plan(client, args) end
+
+---Change the infrastructure to what the files say.
+---
+---    local a = terraform.apply({ workdir = "/tmp/none", auto_approve = true })
+---@param client? any The folder: what init gave, or its path; the task's own by default
+---@param args? terraform.apply.args
+---@return any # {add, change, destroy, outputs, success, changed, exit_code, stdout, stderr, error, duration}
+function terraform.apply(client, args) end
+
+---Destroy the infrastructure.
+---
+---    local d = terraform.destroy({ workdir = "/tmp/none", auto_approve = true })
+---@param client? any The folder: what init gave, or its path; the task's own by default
+---@param args? terraform.destroy.args
+---@return any # {destroy, success, changed, exit_code, stdout, stderr, error, duration}
+function terraform.destroy(client, args) end
+
+---Check the files.
+---
+---    local v = terraform.validate("/tmp/none")
+---@param client? any The folder: what init gave, or its path; the task's own by default
+---@param args? terraform.validate.args
+---@return any # {diagnostics = {{severity, summary, detail, file, line}, …}, success, changed, exit_code, stdout, stderr, error, duration}
+function terraform.validate(client, args) end
+
+---Put the files into their usual form.
+---
+---    local f = terraform.fmt({ workdir = "/tmp/none", check = true })
+---@param client? any The folder: what init gave, or its path; the task's own by default
+---@param args? terraform.fmt.args
+---@return any # {files, success, changed, exit_code, stdout, stderr, error, duration}
+function terraform.fmt(client, args) end
+
+---Give the outputs, or one of them; sensitive ones are secrets.
+---
+---    local o = terraform.output("/tmp/none")
+---@param client? any The folder: what init gave, or its path; the task's own by default
+---@param name? string Only this one, as value
+---@param args? terraform.output.args
+---@return any # {outputs, value, success, changed, exit_code, stdout, stderr, error, duration}
+function terraform.output(client, name, args) end
+
+---Write a file of variables, as JSON when its name ends so.
+---
+---    local t = terraform.create_tfvars("/srv/app", "terraform.tfvars", { region = "eu" })
+---@param client? any The folder: what init gave, or its path; the task's own by default
+---@param file? string Name of the file, as seen from the folder; required
+---@param values? table The variables; a file with secrets is only readable by its owner
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function terraform.create_tfvars(client, file, values) end
+
 ---@class data.parse_json.args
 ---@field text? string JSON text
 ---@field json? string JSON text

@@ -14,6 +14,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/net"
 	"github.com/sloth-runner/sloth/modules/perf"
 	statemod "github.com/sloth-runner/sloth/modules/state"
+	"github.com/sloth-runner/sloth/modules/terraform"
 	"github.com/sloth-runner/sloth/modules/utils"
 	"github.com/sloth-runner/sloth/modules/validate"
 )
@@ -27,6 +28,7 @@ func Modules() []modules.Module {
 		http.Module(),
 		net.Module(),
 		git.Module(),
+		terraform.Module(),
 		data.Module(),
 		statemod.Module(),
 		log.Module(),

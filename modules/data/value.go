@@ -122,26 +122,26 @@ func read(t modules.Text, from func(string) (any, error)) ([]any, error) {
 		return nil, err
 	}
 	if t.IsSecret() {
-		v = hide(v)
+		v = Hide(v)
 	}
 	return []any{v}, nil
 }
 
-// hide makes secrets of all texts and numbers.
-func hide(v any) any {
+// Hide makes secrets of all texts and numbers in a value.
+func Hide(v any) any {
 	switch v := v.(type) {
 	case nil, bool:
 		return v
 	case []any:
 		out := make([]any, len(v))
 		for i, e := range v {
-			out[i] = hide(e)
+			out[i] = Hide(e)
 		}
 		return out
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, e := range v {
-			out[k] = hide(e)
+			out[k] = Hide(e)
 		}
 		return out
 	}

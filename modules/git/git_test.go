@@ -417,7 +417,7 @@ func TestPasswords(t *testing.T) {
 		}
 	}
 	for _, dir := range []string{"/dev/shm", os.Getenv("TMPDIR")} {
-		if left, _ := filepath.Glob(filepath.Join(dir, "sloth-git-*")); len(left) > 0 {
+		if left, _ := filepath.Glob(filepath.Join(dir, "sloth-private-*")); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
 		}
 	}

@@ -2,13 +2,10 @@ package git
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
-	"path"
 	"strings"
 	"time"
 
@@ -100,24 +97,11 @@ func (w *work) credential(ctx context.Context, username string, password modules
 	if username == "" {
 		username = "git"
 	}
-	base := os.TempDir()
-	if st, err := w.call.Machine.Stat("/dev/shm"); err == nil && st.Mode.IsDir() {
-		base = "/dev/shm" // memory, not disk
-	}
-	dir := path.Join(base, "sloth-git-"+rand.Text())
-	if err := w.call.Machine.Mkdir(dir, 0o700); err != nil {
+	file, tidy, err := tool.Private(ctx, w.call, "credential", "username="+username+"\npassword="+password.Reveal()+"\n")
+	if err != nil {
 		return err
 	}
-	w.tidy = func() {
-		if err := w.call.Machine.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			w.call.Log("warn", "a file with a password stays behind", map[string]any{"folder": dir, "error": err.Error()})
-		}
-	}
-	file, mode := path.Join(dir, "credential"), fs.FileMode(0o600)
-	text := "username=" + username + "\npassword=" + password.Reveal() + "\n"
-	if err := w.call.Machine.WriteFile(ctx, file, strings.NewReader(text), modules.WriteOptions{Mode: &mode}); err != nil {
-		return err
-	}
+	w.tidy = tidy
 	w.options = append(w.options, "-c", "credential.helper=", "-c", "credential.helper=!f() { cat '"+file+"'; }; f")
 	return nil
 }
@@ -215,33 +199,6 @@ func (w *work) result(ctx context.Context, changed bool, more map[string]any) ([
 type repoArg struct {
 	Repo any `lua:"repo" alias:"path" pos:"1" doc:"The repository: what clone gave, or its folder; required"`
 }
-
-// isResult tells the table that clone gave from named arguments.
-func isResult(m map[string]any) bool {
-	_, success := m["success"]
-	return success
-}
-
-// named fills made again from a table that held all the arguments: at the first
-// place a table is taken for the repository until somebody looks into it.
-func named[T any](made *T, fresh func() any) error {
-	r, ok := any(made).(interface{ repo() *repoArg })
-	if !ok {
-		return nil
-	}
-	m, ok := r.repo().Repo.(map[string]any)
-	if !ok || isResult(m) {
-		return nil
-	}
-	again, err := spec.Parse(modules.Func{Name: "git", New: fresh}, []any{nil, m}, "")
-	if err != nil {
-		return err
-	}
-	*made = *again.(*T)
-	return nil
-}
-
-func (r *repoArg) repo() *repoArg { return r }
 
 // dir is the repository's folder.
 func (r *repoArg) dir(workdir string) (string, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/internal/tool"
 )
 
 type status struct{ repoArg }
@@ -18,7 +19,7 @@ type status struct{ repoArg }
 func newStatus() any { return &status{} }
 
 // Validate reads named arguments.
-func (s *status) Validate() error { return named(s, newStatus) }
+func (s *status) Validate() error { return tool.Named(s, s.Repo, newStatus) }
 
 // Query asks git, which writes nothing for it.
 func (s *status) Query(ctx context.Context, v facts.Viewer) ([]any, error) {

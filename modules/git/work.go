@@ -47,7 +47,7 @@ func newCheckout() any { return &checkout{} }
 
 // Validate reads named arguments and checks the reference.
 func (c *checkout) Validate() error {
-	if err := named(c, newCheckout); err != nil {
+	if err := tool.Named(c, c.Repo, newCheckout); err != nil {
 		return err
 	}
 	if c.Ref == "" {
@@ -136,7 +136,7 @@ func newPull() any { return &pull{Remote: "origin"} }
 
 // Validate reads named arguments.
 func (p *pull) Validate() error {
-	if err := named(p, newPull); err != nil {
+	if err := tool.Named(p, p.Repo, newPull); err != nil {
 		return err
 	}
 	return errors.Join(ref("remote", p.Remote), ref("branch", p.Branch))
@@ -190,7 +190,7 @@ func newPush() any { return &push{Remote: "origin"} }
 
 // Validate reads named arguments.
 func (p *push) Validate() error {
-	if err := named(p, newPush); err != nil {
+	if err := tool.Named(p, p.Repo, newPush); err != nil {
 		return err
 	}
 	return errors.Join(ref("remote", p.Remote), ref("branch", p.Branch))
@@ -264,7 +264,7 @@ func newCommit() any { return &commit{} }
 
 // Validate reads named arguments and asks for a message.
 func (c *commit) Validate() error {
-	if err := named(c, newCommit); err != nil {
+	if err := tool.Named(c, c.Repo, newCommit); err != nil {
 		return err
 	}
 	if strings.TrimSpace(c.Message) == "" {
@@ -324,7 +324,7 @@ type ensureClean struct {
 func newEnsureClean() any { return &ensureClean{} }
 
 // Validate reads named arguments.
-func (e *ensureClean) Validate() error { return named(e, newEnsureClean) }
+func (e *ensureClean) Validate() error { return tool.Named(e, e.Repo, newEnsureClean) }
 
 // PlanSafe reports whether it only looks.
 func (e *ensureClean) PlanSafe() bool { return !e.Discard }
