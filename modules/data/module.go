@@ -14,7 +14,7 @@ import (
 const (
 	maxText  = 32 << 20  // bytes that are parsed
 	maxDepth = 100       // levels of nesting
-	maxNodes = 2_000_000 // values in one document, aliases counted each time
+	maxNodes = 1_000_000 // values in one document, aliases counted each time
 )
 
 // Module describes the module data.

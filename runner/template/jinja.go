@@ -19,7 +19,7 @@ import (
 )
 
 // maxRange is how many numbers range() may make.
-const maxRange = 1_000_000
+const maxRange = 100_000
 
 // statements are those of Jinja2 that Ansible's templates may use.
 var statements = []string{
