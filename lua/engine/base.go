@@ -33,6 +33,7 @@ func (vm *VM) openBase() {
 		"rawget":         vm.baseRawGet,
 		"require":        vm.baseRequire,
 		"tonumber":       baseToNumber,
+		"unpack":         baseUnpack,
 		"xpcall":         vm.baseXPCall,
 	} {
 		g.RawSetString(name, L.NewFunction(fn))
@@ -160,6 +161,23 @@ func (vm *VM) baseRawGet(L *lua.LState) int {
 	}
 	L.Push(v)
 	return 1
+}
+
+func baseUnpack(L *lua.LState) int {
+	t := L.CheckTable(1)
+	from, to := L.OptInt(2, 1), L.OptInt(3, t.Len())
+	if from > to {
+		return 0
+	}
+	if n := to - from; n < 0 || n >= maxRegistry/2 {
+		L.RaiseError("too many results to unpack")
+	}
+	for i := from; ; i++ {
+		L.Push(t.RawGet(lua.LNumber(i)))
+		if i == to {
+			return to - from + 1
+		}
+	}
 }
 
 func arguments(L *lua.LState, from int) []lua.LValue {

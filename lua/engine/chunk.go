@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	lua "github.com/yuin/gopher-lua"
-	"github.com/yuin/gopher-lua/parse"
 )
 
 // Chunk is one compiled source text. Chunks are shared between the VMs of a
@@ -124,20 +123,13 @@ func compileChunk(name, hash string, src []byte) (c *Chunk, err error) {
 			err = &Error{File: name, Message: fmt.Sprintf("cannot compile: %v", r)}
 		}
 	}()
-	text, scan, err := prepare(name, src)
+	tree, err := Parse(name, src)
 	if err != nil {
 		return nil, err
 	}
-	tree, err := parse.Parse(bytes.NewReader(text), name)
-	if err != nil {
-		return nil, syntaxError(name, src, scan, err)
-	}
-	if line, deep := tooDeep(tree); deep {
-		return nil, located(name, src, line, 0, fmt.Sprintf("nested more than %d levels deep", maxDepth), "split the expression, or move parts of it into functions")
-	}
 	proto, err := lua.Compile(tree, name)
 	if err != nil {
-		return nil, syntaxError(name, src, scan, err)
+		return nil, syntaxError(name, src, nil, err)
 	}
 	return &Chunk{Name: name, Hash: hash, Source: src, Proto: proto}, nil
 }

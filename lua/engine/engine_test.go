@@ -187,17 +187,10 @@ func TestLimits(t *testing.T) {
 		`local function f() return 1 + f() end return f()`:                        "stack overflow",
 		`local function f() return pcall(f) end f() local function g() local ok, e = pcall(g) if not ok then error(e, 0) end end g()`: "stack overflow",
 		`local function f() local co = coroutine.wrap(f) co() end f()`:                                                                "stack overflow",
-		`return unpack({}, 1, 1e7)`:                                   "registry overflow",
+		`return unpack({}, 1, 1e7)`:                                   "too many results to unpack",
 		`local function f(s) return s:gsub(".", f) end return f("x")`: "stack overflow",
-		`return string.format("%99999d", 1)`:                          "resulting string",
 	} {
 		_, err := run(t, vm, src)
-		if src == `return string.format("%99999d", 1)` {
-			if err != nil {
-				t.Errorf("%s: %v", src, err)
-			}
-			continue
-		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s\n got %v\nwant %s", src, err, want)
 		}

@@ -114,10 +114,15 @@ func (vm *VM) newError(tc *threadContext, f *failure) *Error {
 	if f.stack != "" {
 		e.Traceback += "\n" + f.stack
 	}
-	if file, line, rest, ok := vm.splitPlace(e.Message); ok {
+	s := tc.s
+	var inner *Error
+	if errors.As(s.raised, &inner) && inner.Error() == e.Message {
+		// Raised as it was, such as the syntax error of a library.
+		e.File, e.Line, e.Column, e.Message = inner.File, inner.Line, inner.Column, inner.Message
+		e.Hint, e.Excerpt = inner.Hint, inner.Excerpt
+	} else if file, line, rest, ok := vm.splitPlace(e.Message); ok {
 		e.File, e.Line, e.Message = file, line, rest
 	}
-	s := tc.s
 	if s.exit != nil {
 		e.cause = s.exit
 		e.Message = s.exit.Error()
@@ -127,12 +132,8 @@ func (vm *VM) newError(tc *threadContext, f *failure) *Error {
 	if tc.Err() != nil {
 		return vm.interrupted(tc, e)
 	}
-	if s.raised != nil && strings.HasSuffix(e.Message, s.raised.Error()) {
+	if s.raised != nil && (strings.HasSuffix(e.Message, s.raised.Error()) || inner != nil && strings.HasSuffix(e.Message, inner.Message)) {
 		e.cause = s.raised
-		var inner *Error
-		if errors.As(s.raised, &inner) {
-			e.Hint, e.Excerpt = inner.Hint, inner.Excerpt
-		}
 	}
 	s.raised = nil
 	return e

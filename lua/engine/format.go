@@ -23,7 +23,7 @@ func (vm *VM) strFormat(L *lua.LState) int {
 		}
 		i++
 		if i == len(format) {
-			L.RaiseError("invalid format (ends with '%%')")
+			L.RaiseError("invalid format (ends with '%s')", "%")
 		}
 		if format[i] == '%' {
 			b.WriteByte('%')

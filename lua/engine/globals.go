@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sort"
 	"strings"
 
@@ -267,8 +268,15 @@ func (vm *VM) ChangedGlobal(name string) (lua.LValue, bool) {
 
 // ChangedGlobals names all globals for which ChangedGlobal has a value, sorted.
 func (vm *VM) ChangedGlobals() []string {
+	candidates := vm.Names()
+	for name := range vm.pristine.globals {
+		if vm.globals.RawGetString(name) == lua.LNil {
+			candidates = append(candidates, name) // perhaps removed
+		}
+	}
+	slices.Sort(candidates)
 	var names []string
-	for _, name := range vm.Names() {
+	for _, name := range slices.Compact(candidates) {
 		if _, changed := vm.ChangedGlobal(name); changed {
 			names = append(names, name)
 		}

@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // Lua's patterns, after lstrlib.c of Lua 5.1. gopher-lua's own matcher cannot be
 // stopped: a pattern like "(.-)*(.-)*b" runs for years on a short string.
@@ -16,15 +13,10 @@ const (
 	stepsPerCheck  = 4096
 )
 
-// patternError is a malformed pattern, or one that costs too much.
-type patternError string
-
-func (e patternError) Error() string { return string(e) }
-
 type capture struct{ start, len int }
 
-// matcher matches one pattern against one text. Errors are panics of type
-// patternError; its user recovers them.
+// matcher matches one pattern against one text. A malformed pattern, or one that
+// costs too much, is raised.
 type matcher struct {
 	src, pat string
 	level    int
@@ -33,14 +25,11 @@ type matcher struct {
 	steps    int // until the next check
 	left     int // checks
 	done     <-chan struct{}
+	raise    func(format string, args ...any) // does not return
 }
 
-func newMatcher(src, pat string, maxSteps int, done <-chan struct{}) *matcher {
-	return &matcher{src: src, pat: pat, steps: stepsPerCheck, left: maxSteps/stepsPerCheck + 1, done: done}
-}
-
-func (m *matcher) fail(format string, args ...any) {
-	panic(patternError(fmt.Sprintf(format, args...)))
+func newMatcher(src, pat string, maxSteps int, done <-chan struct{}, raise func(format string, args ...any)) *matcher {
+	return &matcher{src: src, pat: pat, steps: stepsPerCheck, left: maxSteps/stepsPerCheck + 1, done: done, raise: raise}
 }
 
 // step counts one comparison and looks at the clock now and then.
@@ -50,11 +39,11 @@ func (m *matcher) step() {
 	}
 	m.steps = stepsPerCheck
 	if m.left--; m.left <= 0 {
-		m.fail("the pattern '%s' takes too long on a string of %d bytes: make it less ambiguous", clip(m.pat, 60), len(m.src))
+		m.raise("the pattern '%s' takes too long on a string of %d bytes: make it less ambiguous", clip(m.pat, 60), len(m.src))
 	}
 	select {
 	case <-m.done:
-		m.fail("interrupted while matching the pattern '%s'", clip(m.pat, 60))
+		m.raise("interrupted while matching the pattern '%s'", clip(m.pat, 60))
 	default:
 	}
 }
@@ -63,7 +52,7 @@ func (m *matcher) step() {
 // or -1.
 func (m *matcher) at(s, p int) int {
 	if m.nest++; m.nest > maxPatternNest {
-		m.fail("pattern too complex")
+		m.raise("pattern too complex")
 	}
 	res := m.match(s, p)
 	m.nest--
@@ -93,7 +82,7 @@ func (m *matcher) match(s, p int) int {
 			}
 		case '%':
 			if p+1 == len(m.pat) {
-				m.fail("malformed pattern (ends with '%%')")
+				m.raise("malformed pattern (ends with '%s')", "%")
 			}
 			switch c := m.pat[p+1]; {
 			case c == 'b':
@@ -105,7 +94,7 @@ func (m *matcher) match(s, p int) int {
 			case c == 'f':
 				p += 2
 				if p >= len(m.pat) || m.pat[p] != '[' {
-					m.fail("missing '[' after '%%f' in pattern")
+					m.raise("missing '[' after '%s' in pattern", "%f")
 				}
 				end := m.classEnd(p)
 				var prev, next byte
@@ -186,7 +175,7 @@ func (m *matcher) shortest(s, p, end int) int {
 
 func (m *matcher) open(s, p, what int) int {
 	if m.level >= maxCaptures {
-		m.fail("too many captures")
+		m.raise("too many captures")
 	}
 	m.captures[m.level] = capture{s, what}
 	m.level++
@@ -203,7 +192,7 @@ func (m *matcher) close(s, p int) int {
 		l--
 	}
 	if l < 0 {
-		m.fail("invalid pattern capture")
+		m.raise("invalid pattern capture")
 	}
 	m.captures[l].len = s - m.captures[l].start
 	res := m.at(s, p)
@@ -216,7 +205,7 @@ func (m *matcher) close(s, p int) int {
 func (m *matcher) back(s int, digit byte) int {
 	l := int(digit - '1')
 	if l < 0 || l >= m.level || m.captures[l].len == captureOpen {
-		m.fail("invalid capture index %%%c", digit)
+		m.raise("invalid capture index %%%c", digit)
 	}
 	c := m.captures[l]
 	if c.len == capturePlace {
@@ -231,7 +220,7 @@ func (m *matcher) back(s int, digit byte) int {
 
 func (m *matcher) balance(s, p int) int {
 	if p+1 >= len(m.pat) {
-		m.fail("unbalanced pattern: two characters must follow %%b")
+		m.raise("malformed pattern: two characters must follow '%s'", "%b")
 	}
 	if s >= len(m.src) || m.src[s] != m.pat[p] {
 		return -1
@@ -259,7 +248,7 @@ func (m *matcher) classEnd(p int) int {
 	switch c {
 	case '%':
 		if p == len(m.pat) {
-			m.fail("malformed pattern (ends with '%%')")
+			m.raise("malformed pattern (ends with '%s')", "%")
 		}
 		return p + 1
 	case '[':
@@ -268,7 +257,7 @@ func (m *matcher) classEnd(p int) int {
 		}
 		for first := true; ; first = false {
 			if p >= len(m.pat) {
-				m.fail("malformed pattern (missing ']')")
+				m.raise("malformed pattern (missing ']')")
 			}
 			if m.pat[p] == ']' && !first {
 				return p + 1
@@ -364,14 +353,14 @@ func isAlpha(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 func (m *matcher) get(i, s, e int) (text string, place int) {
 	if i >= m.level {
 		if i != 0 {
-			m.fail("invalid capture index %%%d", i+1)
+			m.raise("invalid capture index %%%d", i+1)
 		}
 		return m.src[s:e], 0
 	}
 	c := m.captures[i]
 	switch c.len {
 	case captureOpen:
-		m.fail("unfinished capture")
+		m.raise("unfinished capture")
 	case capturePlace:
 		return "", c.start + 1
 	}

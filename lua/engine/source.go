@@ -14,6 +14,9 @@ type scan struct {
 	open []opening
 	// mismatch is the first closing word or bracket that closes nothing.
 	mismatch *opening
+	// odd is the first block whose end stands on a line of its own, less far to
+	// the right than the block begins: probably that end was meant for another.
+	odd *opening
 }
 
 type opening struct {
@@ -225,12 +228,17 @@ func (s *scanner) word(w string) {
 
 func (s *scanner) push(w string) {
 	if len(s.open) < maxDepth { // deeper ones are refused anyway
-		indent := 0
-		for i := s.start; i < len(s.text) && (s.text[i] == ' ' || s.text[i] == '\t'); i++ {
-			indent++
-		}
-		s.open = append(s.open, opening{word: w, line: s.line, indent: indent})
+		s.open = append(s.open, opening{word: w, line: s.line, indent: s.indent()})
 	}
+}
+
+// indent is how far to the right the line begins.
+func (s *scanner) indent() int {
+	i := s.start
+	for i < len(s.text) && (s.text[i] == ' ' || s.text[i] == '\t') {
+		i++
+	}
+	return i - s.start
 }
 
 func (s *scanner) pop(w string) {
@@ -241,9 +249,15 @@ func (s *scanner) pop(w string) {
 		}
 		return
 	}
-	if s.mismatch == nil {
-		s.open = s.open[:n-1]
+	if s.mismatch != nil {
+		return
 	}
+	o := s.open[n-1]
+	indent := s.indent()
+	if s.odd == nil && w == "end" && o.line < s.line && indent < o.indent && bytes.HasPrefix(s.text[s.start+indent:], []byte("end")) {
+		s.odd = &o
+	}
+	s.open = s.open[:n-1]
 }
 
 func closes(end, start string) bool {

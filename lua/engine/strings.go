@@ -122,22 +122,8 @@ func (vm *VM) strRep(L *lua.LState) int {
 	return 1
 }
 
-// matching runs f, turning the matcher's errors into Lua's.
-func matching(L *lua.LState, f func()) {
-	defer func() {
-		if r := recover(); r != nil {
-			e, ok := r.(patternError)
-			if !ok {
-				panic(r)
-			}
-			L.RaiseError("%s", string(e))
-		}
-	}()
-	f()
-}
-
 func (vm *VM) matcher(L *lua.LState, src, pat string) *matcher {
-	return newMatcher(src, pat, vm.opts.MaxSteps, Context(L).Done())
+	return newMatcher(src, pat, vm.opts.MaxSteps, Context(L).Done(), L.RaiseError)
 }
 
 // pushCaptures pushes the captures of a match, the whole match where there are
@@ -161,7 +147,7 @@ func captureValue(m *matcher, i, s, e int) lua.LValue {
 	return lua.LString(text)
 }
 
-func (vm *VM) strFind(L *lua.LState, find bool) (n int) {
+func (vm *VM) strFind(L *lua.LState, find bool) int {
 	s, pat := L.CheckString(1), L.CheckString(2)
 	init := L.OptInt(3, 1)
 	if init < 0 {
@@ -178,46 +164,40 @@ func (vm *VM) strFind(L *lua.LState, find bool) (n int) {
 		L.Push(lua.LNumber(init + i + len(pat)))
 		return 2
 	}
-	matching(L, func() {
-		m := vm.matcher(L, s, pat)
-		start, end := m.next(init, strings.HasPrefix(pat, "^"))
-		switch {
-		case start < 0:
-			L.Push(lua.LNil)
-			n = 1
-		case find:
-			L.Push(lua.LNumber(start + 1))
-			L.Push(lua.LNumber(end))
-			n = 2 + pushCaptures(L, m, start, end, false)
-		default:
-			n = pushCaptures(L, m, start, end, true)
-		}
-	})
-	return n
+	m := vm.matcher(L, s, pat)
+	start, end := m.next(init, strings.HasPrefix(pat, "^"))
+	switch {
+	case start < 0:
+		L.Push(lua.LNil)
+		return 1
+	case find:
+		L.Push(lua.LNumber(start + 1))
+		L.Push(lua.LNumber(end))
+		return 2 + pushCaptures(L, m, start, end, false)
+	default:
+		return pushCaptures(L, m, start, end, true)
+	}
 }
 
 func (vm *VM) strGmatch(L *lua.LState) int {
 	s, pat := L.CheckString(1), L.CheckString(2)
 	pos := 0
-	L.Push(L.NewFunction(func(L *lua.LState) (n int) {
+	L.Push(L.NewFunction(func(L *lua.LState) int {
 		if pos > len(s) {
 			return 0
 		}
-		matching(L, func() {
-			// The context may be another one at each step.
-			m := vm.matcher(L, s, pat)
-			start, end := m.next(pos, false)
-			if start < 0 {
-				pos = len(s) + 1
-				return
-			}
-			pos = end
-			if end == start {
-				pos++
-			}
-			n = pushCaptures(L, m, start, end, true)
-		})
-		return n
+		// The context may be another one at each step.
+		m := vm.matcher(L, s, pat)
+		start, end := m.next(pos, false)
+		if start < 0 {
+			pos = len(s) + 1
+			return 0
+		}
+		pos = end
+		if end == start {
+			pos++
+		}
+		return pushCaptures(L, m, start, end, true)
 	}))
 	return 1
 }
@@ -230,34 +210,32 @@ func (vm *VM) strGsub(L *lua.LState) int {
 	anchored := strings.HasPrefix(pat, "^")
 	var b strings.Builder
 	count, pos := 0, 0
-	matching(L, func() {
-		m := vm.matcher(L, s, pat)
-		p := 0
-		if anchored {
-			p = 1
+	m := vm.matcher(L, s, pat)
+	p := 0
+	if anchored {
+		p = 1
+	}
+	for count < limit {
+		m.level = 0
+		end := m.at(pos, p)
+		if end >= 0 {
+			count++
+			b.WriteString(vm.replacement(L, m, repl, pos, end))
+			vm.room(L, b.Len())
 		}
-		for count < limit {
-			m.level = 0
-			end := m.at(pos, p)
-			if end >= 0 {
-				count++
-				b.WriteString(vm.replacement(L, m, repl, pos, end))
-				vm.room(L, b.Len())
-			}
-			switch {
-			case end > pos:
-				pos = end
-			case pos < len(s):
-				b.WriteByte(s[pos])
-				pos++
-			default:
-				pos++
-			}
-			if pos > len(s) || anchored {
-				break
-			}
+		switch {
+		case end > pos:
+			pos = end
+		case pos < len(s):
+			b.WriteByte(s[pos])
+			pos++
+		default:
+			pos++
 		}
-	})
+		if pos > len(s) || anchored {
+			break
+		}
+	}
 	if pos < len(s) {
 		vm.room(L, b.Len()+len(s)-pos)
 		b.WriteString(s[pos:])

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/parse"
@@ -28,7 +30,14 @@ func syntaxError(name string, src []byte, sc *scan, err error) *Error {
 	if !errors.As(err, &pe) {
 		var ce *lua.CompileError
 		if errors.As(err, &ce) {
-			return located(name, src, ce.Line, 0, ce.Message, "")
+			line, message := ce.Line, ce.Message
+			if i := strings.LastIndex(message, " at line "); i > 0 {
+				// The position given is the end of the function.
+				if n, err := strconv.Atoi(message[i+len(" at line "):]); err == nil {
+					line, message = n, message[:i]
+				}
+			}
+			return located(name, src, line, 0, message, "")
 		}
 		return &Error{File: name, Message: strings.TrimSpace(err.Error())}
 	}
@@ -41,39 +50,55 @@ func syntaxError(name string, src []byte, sc *scan, err error) *Error {
 		column -= n - 1
 	}
 	message := "syntax error"
-	if pe.Message != "syntax error" {
+	if !isPlain(pe) {
 		message = lowerFirst(strings.TrimSpace(pe.Message))
 	}
-	if pe.Token != "" {
-		message += " near '" + clip(pe.Token, 40) + "'"
+	if token := pe.Token; token != "" {
+		if text := sourceLine(src, line); len(token) == 1 && token[0] >= utf8.RuneSelf && column >= 1 && column <= len(text) {
+			// A byte of a longer character.
+			r, _ := utf8.DecodeRune(text[column-1:])
+			token = string(r)
+		}
+		message += " near '" + clip(strings.ToValidUTF8(token, "?"), 40) + "'"
 	}
-	return located(name, src, line, column, message, hintFor(src, line, pe))
+	hint := hintFor(src, line, pe)
+	if hint == "" && sc != nil && sc.mismatch != nil && sc.mismatch.line == line && sc.odd != nil {
+		hint = unclosed(src, sc)
+	}
+	return located(name, src, line, column, message, hint)
+}
+
+// isPlain reports whether the parser has nothing to say but that it is wrong.
+func isPlain(pe *parse.Error) bool {
+	return pe.Message == "syntax error" || pe.Message == "parse error"
 }
 
 func atEnd(name string, src []byte, sc *scan, pe *parse.Error) *Error {
 	line := 1 + bytes.Count(bytes.TrimRight(src, "\r\n"), []byte("\n"))
 	message := "the file ends too early"
-	if pe.Message != "syntax error" {
+	if !isPlain(pe) {
 		message = lowerFirst(strings.TrimSpace(pe.Message)) + " at the end of the file"
 	}
-	hint := ""
-	if o := suspect(sc); o != nil {
-		want := map[string]string{"(": "')'", "[": "']'", "{": "'}'", "repeat": "'until'"}[o.word]
-		if want == "" {
-			want = "'end'"
-		}
-		hint = fmt.Sprintf("the '%s' of line %d has no %s", o.word, o.line, want)
-	}
-	return located(name, src, line, 0, message, hint)
+	return located(name, src, line, 0, message, unclosed(src, sc))
 }
 
-// suspect picks the block that probably lacks its end: where an opening stands
-// inside one that is indented no less, the inner of the two; else the innermost.
-func suspect(sc *scan) *opening {
+// unclosed is the hint which block or bracket lacks its end.
+func unclosed(src []byte, sc *scan) string {
 	if sc == nil || len(sc.open) == 0 {
-		return nil
+		return ""
 	}
-	return &sc.open[len(sc.open)-1]
+	o, seems := sc.open[len(sc.open)-1], "has"
+	if sc.odd != nil {
+		o, seems = *sc.odd, "seems to have"
+	}
+	if o.word == "if" && bytes.Contains(sourceLine(src, o.line), []byte("else if")) {
+		return fmt.Sprintf("the 'else if' of line %d begins a block of its own: Lua writes elseif", o.line)
+	}
+	want := map[string]string{"(": "')'", "[": "']'", "{": "'}'", "repeat": "'until'"}[o.word]
+	if want == "" {
+		want = "'end'"
+	}
+	return fmt.Sprintf("the '%s' of line %d %s no %s", o.word, o.line, seems, want)
 }
 
 // habits are what people bring from other languages.
@@ -109,10 +134,6 @@ func hintFor(src []byte, line int, pe *parse.Error) string {
 		return "close the string with its quote; a string over several lines is [[ … ]]"
 	case pe.Token == "=" && (has("if") || has("elseif") || has("while") || has("until")):
 		return "Lua compares with =="
-	case pe.Token == "end" || pe.Token == ")" || pe.Token == "}":
-		if has("else") && has("if") {
-			return "Lua writes elseif"
-		}
 	case has("continue"):
 		return "Lua 5.1 has no continue: put the rest of the loop into an if"
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
@@ -17,6 +18,9 @@ func Parse(name string, src []byte) ([]ast.Stmt, error) {
 	tree, err := parse.Parse(bytes.NewReader(text), name)
 	if err != nil {
 		return nil, syntaxError(name, src, scan, err)
+	}
+	if line, deep := tooDeep(tree); deep {
+		return nil, located(name, src, line, 0, fmt.Sprintf("nested more than %d levels deep", maxDepth), "split the expression, or move parts of it into functions")
 	}
 	return tree, nil
 }

@@ -147,7 +147,7 @@ func New(opts Options) *VM {
 			MinimizeStackMemory: true,
 			RegistrySize:        128,
 			RegistryMaxSize:     maxRegistry,
-			RegistryGrowStep:    512,
+			RegistryGrowStep:    1024,
 		}),
 		lazy:    map[string]*lazyGlobal{},
 		resumed: map[*lua.LState]bool{},
