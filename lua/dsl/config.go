@@ -126,7 +126,7 @@ func readRetryPolicy(c *Config, v lua.LValue) (err error) {
 		c.Retries = 3
 	case *lua.LTable:
 		keys := []string{"retries", "max_retries", "attempts", "max_attempts", "strategy", "backoff"}
-		v.ForEach(func(k, item lua.LValue) {
+		eachSorted(v, func(k, item lua.LValue) {
 			if err != nil {
 				return
 			}

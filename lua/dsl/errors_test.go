@@ -181,8 +181,8 @@ site.sloth:3: workflow "w": config max_fail needs a number of hosts or a part su
 		{"define key", `
 local a = task("a"):command("true"):build()
 workflow.define("w", { task = {a}, tasks = {a}, on_compleet = print })`, `
-site.sloth:3: workflow "w": unknown key "task"; did you mean "tasks"?
-site.sloth:3: workflow "w": unknown key "on_compleet"; did you mean "on_complete"?`},
+site.sloth:3: workflow "w": unknown key "on_compleet"; did you mean "on_complete"?
+site.sloth:3: workflow "w": unknown key "task"; did you mean "tasks"?`},
 		{"bad arguments", `
 local undefined
 task("a")

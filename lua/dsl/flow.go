@@ -114,7 +114,7 @@ func (w *world) define(L *lua.LState, f *flow, method string, v lua.LValue) {
 		w.complain(L, method, 0, 1, fmt.Errorf("workflow %q needs a table, not %s", f.Name, describe(v)))
 		return
 	}
-	t.ForEach(func(k, _ lua.LValue) {
+	eachSorted(t, func(k, _ lua.LValue) {
 		if key, isText := k.(lua.LString); !isText || !contains(defineKeys, string(key)) {
 			w.complain(L, method, 0, -1, fmt.Errorf("workflow %q: unknown key %s%s", f.Name, describe(k), hint(k.String(), defineKeys)))
 		}

@@ -263,7 +263,7 @@ return ok, why`)
 
 func TestFileReturns(t *testing.T) {
 	for src, want := range map[string]string{
-		`return true`: "false ", `return`: "false ", `return false, "why"`: "true why", `return false`: "true the file returned false", `return nil, "why"`: "true why", `return nil`: "false ",
+		`return true`: "false ", `return`: "false ", `return false, "why"`: "true why", `return false`: "true the file returned false", `return nil, "why"`: "true why", `return nil`: "false ", `os.exit(0)`: "false ", `os.exit(3)`: "true os.exit(3)",
 	} {
 		p := mustLoad(t, "task('a'):command('true'):build()\n"+src)
 		if got := fmt.Sprint(p.Failed, " ", p.Message); got != want {

@@ -38,10 +38,10 @@ type linter struct {
 }
 
 type globalRead struct {
-	pos  Pos
-	name string
-	task *taskItem // it stands in a list of tasks
-	near []string  // locals in scope
+	pos   Pos
+	name  string
+	task  *taskItem // it stands in a list of tasks
+	scope *scope
 }
 
 // namedAt is a name and where it stands.
@@ -105,7 +105,7 @@ func (l *linter) checkRead(r globalRead) {
 		return
 	}
 	p := Problem{Pos: r.pos, Message: fmt.Sprintf("undefined variable %q", r.name)}
-	names := slices.Concat(r.near, slices.Sorted(maps.Keys(l.known.globals)), slices.Sorted(maps.Keys(l.set)))
+	names := slices.Concat(r.scope.names(), slices.Sorted(maps.Keys(l.known.globals)), slices.Sorted(maps.Keys(l.set)))
 	if n := spec.Nearest(r.name, names); n != "" {
 		p.Hint = fmt.Sprintf("did you mean %q?", n)
 	}

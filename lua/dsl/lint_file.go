@@ -314,7 +314,7 @@ func (f *fileLint) ident(e *ast.IdentExpr, task *taskItem) {
 	case "setfenv", "getfenv", "loadstring", "load", "module":
 		f.dynamic = true
 	}
-	f.reads = append(f.reads, globalRead{pos: Pos{f.tree.file, e.Line()}, name: e.Value, task: task, near: f.scope.names()})
+	f.reads = append(f.reads, globalRead{pos: Pos{f.tree.file, e.Line()}, name: e.Value, task: task, scope: f.scope})
 }
 
 func (f *fileLint) attr(e *ast.AttrGetExpr, call *ast.FuncCallExpr) {
@@ -481,15 +481,16 @@ func (f *fileLint) load(how string, e *ast.FuncCallExpr) {
 func (f *fileLint) method(e *ast.FuncCallExpr) {
 	defer f.arguments(e)
 	k := f.kindOf(e.Receiver)
-	var names []string
+	var known bool
+	var names func() []string
 	switch k.thing {
 	case aTask, aHandler:
-		names = TaskMethods()
+		known, names = isTaskMethod(e.Method), TaskMethods
 		if e.Method == "run" && f.depth == 0 && f.root {
 			f.effects++
 		}
 	case aWorkflow:
-		names = WorkflowMethods()
+		known, names = flowMethods[e.Method] != nil, WorkflowMethods
 	case aLibrary:
 		f.calls = append(f.calls, libraryCall{pos: Pos{f.tree.file, e.Line()}, lib: k.lib, function: e.Method, call: e})
 		if f.depth == 0 && f.root && k.lib.module {
@@ -499,9 +500,9 @@ func (f *fileLint) method(e *ast.FuncCallExpr) {
 	default:
 		return
 	}
-	if !contains(names, e.Method) {
+	if !known {
 		line := f.tree.methods[e].line
-		f.problem(line, unknownMethod(map[thing]string{aTask: "task", aHandler: "handler", aWorkflow: "workflow"}[k.thing], e.Method, names).Error())
+		f.problem(line, unknownMethod(map[thing]string{aTask: "task", aHandler: "handler", aWorkflow: "workflow"}[k.thing], e.Method, names()).Error())
 	}
 }
 

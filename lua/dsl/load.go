@@ -137,6 +137,9 @@ func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Pro
 		bind.EnvOf(ctx).Inert = true
 	}
 	rets, err := ld.w.vm.Run(engine.WithName(ctx, path), chunk)
+	if exit := (*engine.Exit)(nil); errors.As(err, &exit) {
+		rets, err = []lua.LValue{lua.LBool(exit.Code == 0), lua.LString(exit.Error())}, nil
+	}
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause

@@ -105,6 +105,17 @@ func readTexts(args []lua.LValue) ([]string, error) {
 	return out, nil
 }
 
+// eachSorted goes through a table in an order that depends on its keys alone, so
+// that messages do.
+func eachSorted(t *lua.LTable, f func(k, v lua.LValue)) {
+	var keys []lua.LValue
+	t.ForEach(func(k, _ lua.LValue) { keys = append(keys, k) })
+	sort.Slice(keys, func(i, j int) bool { return keys[i].String() < keys[j].String() })
+	for _, k := range keys {
+		f(k, t.RawGet(k))
+	}
+}
+
 // listOf is a table's items 1..n; a hole or a named key is an error.
 func listOf(t *lua.LTable) ([]lua.LValue, error) {
 	n := t.MaxN()
@@ -271,7 +282,7 @@ func readEnv(v lua.LValue) (map[string]string, error) {
 	}
 	out := map[string]string{}
 	var err error
-	t.ForEach(func(k, v lua.LValue) {
+	eachSorted(t, func(k, v lua.LValue) {
 		name, isText := k.(lua.LString)
 		switch {
 		case err != nil:

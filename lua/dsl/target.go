@@ -63,8 +63,8 @@ func readGroup(v *lua.LTable) (t Target, err error) {
 			return t, fmt.Errorf("spread needs the number of hosts to pick, not %s", describe(s))
 		}
 	}
-	v.ForEach(func(k, _ lua.LValue) {
-		if s, ok := k.(lua.LString); !ok || !contains(groupKeys, string(s)) {
+	eachSorted(v, func(k, _ lua.LValue) {
+		if s, ok := k.(lua.LString); err == nil && (!ok || !contains(groupKeys, string(s))) {
 			err = fmt.Errorf("has no key %s%s", describe(k), hint(k.String(), groupKeys))
 		}
 	})

@@ -77,6 +77,10 @@ func init() {
 	}
 }
 
+func isTaskMethod(name string) bool {
+	return name == "run" || taskMethods[name] != nil || taskAliases[name] != ""
+}
+
 // TaskMethods names the methods of task builders, sorted, for documentation
 // and completion.
 func TaskMethods() []string {
