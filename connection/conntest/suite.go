@@ -143,24 +143,7 @@ func commands(t *testing.T, open func(t testing.TB) connection.Conn) {
 		})
 	}
 
-	t.Run("arguments arrive unchanged", func(t *testing.T) {
-		args := []string{
-			"plain", "", "two words", "  ", "it's", `"double"`, `back\slash`, `\\`, `trailing\`, `'`, `''`, `!bang!`, `$HOME`, "`id`", "$(id)",
-			"*", "?", "[a]", "{a,b}", "~", "~root", "a;b", "a&b", "a|b", "a>b", "<a", "(a)", "#hash", "a#b", "%1", "=ls", "a=b", "-n", "--", "-e",
-			"new\nline", "\n", "tab\there", "cr\rlf", "\x01\x1b[0m", "příbor", "日本", "\xff\xfe", "^caret^", "@file", "a,b", "{}", "é'\\!\n$x",
-		}
-		argv := append([]string{"/bin/sh", "-c", `for a; do printf '%s\0' "$a"; done`, "sh"}, args...)
-		out, errOut, err := h.run(nil, argv...)
-		if err != nil {
-			t.Fatalf("%v: %s", err, errOut)
-		}
-		got := strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")
-		for i := range max(len(got), len(args)) {
-			if i >= len(got) || i >= len(args) || got[i] != args[i] {
-				t.Errorf("argument %d of %d: got %q, want %q", i, len(got), at(got, i), at(args, i))
-			}
-		}
-	})
+	t.Run("arguments arrive unchanged", func(t *testing.T) { Arguments(t, h.conn) })
 	t.Run("command that does not exist", func(t *testing.T) {
 		_, _, err := h.run(nil, "/no/such/program")
 		if err == nil {
@@ -266,6 +249,32 @@ func commands(t *testing.T, open func(t testing.TB) connection.Conn) {
 			t.Errorf("got %q", got)
 		}
 	})
+}
+
+// Arguments checks that an Argv arrives unchanged, whatever the login shell on
+// the way makes of quotes, blanks and control characters.
+func Arguments(t *testing.T, conn connection.Conn) {
+	t.Helper()
+	args := []string{
+		"plain", "", "two words", "  ", "it's", `"double"`, `back\slash`, `\\`, `trailing\`, `'`, `''`, `!bang!`, `$HOME`, "`id`", "$(id)",
+		"*", "?", "[a]", "{a,b}", "~", "~root", "a;b", "a&b", "a|b", "a>b", "<a", "(a)", "#hash", "a#b", "%1", "=ls", "a=b", "-n", "--", "-e",
+		"tab\there", "příbor", "日本", "^caret^", "@file", "a,b", "{}",
+	}
+	// Some need another way through the shell, which all arguments of a command then take.
+	hard := []string{"new\nline", "\n", "cr\rlf", "\x01\x1b[0m", "\xff\xfe", "é'\\!\n$x", "100%\n%s", `\n` + "\n"}
+	for _, args := range [][]string{args, append(hard, args...)} {
+		var out, errOut bytes.Buffer
+		argv := append([]string{"/bin/sh", "-c", `for a; do printf '%s\0' "$a"; done`, "sh"}, args...)
+		if err := connection.Run(deadline(t), conn, connection.Command{Argv: argv}, nil, &out, &errOut); err != nil {
+			t.Fatalf("%v: %s", err, errOut.String())
+		}
+		got := strings.Split(strings.TrimSuffix(out.String(), "\x00"), "\x00")
+		for i := range max(len(got), len(args)) {
+			if i >= len(got) || i >= len(args) || got[i] != args[i] {
+				t.Errorf("argument %d of %d: got %q, want %q", i, len(got), at(got, i), at(args, i))
+			}
+		}
+	}
 }
 
 func at(s []string, i int) string {

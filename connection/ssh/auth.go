@@ -231,10 +231,18 @@ func (a *authenticator) failure(err error) error {
 	for _, t := range a.troubles {
 		what += "; " + t
 	}
+	if weakSignature(err) {
+		what += "; the host knows ssh-rsa (SHA-1) as the only signature of an RSA key"
+	}
 	if strings.Contains(err.Error(), "Too many authentication failures") {
 		what += "; the host counted too many failures"
 	}
 	return &connection.Error{Class: connection.ClassAuth, Host: a.e.label, Op: "log in to " + a.e.address(), Err: errors.New(what), Hint: a.hint(err)}
+}
+
+// weakSignature reports that x/crypto found no signature algorithm in common.
+func weakSignature(err error) bool {
+	return strings.Contains(err.Error(), "no common public key signature algorithm")
 }
 
 func (a *authenticator) hint(err error) string {
@@ -242,11 +250,13 @@ func (a *authenticator) hint(err error) string {
 	switch {
 	case strings.Contains(err.Error(), "Too many authentication failures"):
 		return "name the right key with --private-key (or IdentityFile and IdentitiesOnly yes)"
+	case weakSignature(err):
+		return "use an ed25519 key, or accept the weak algorithm for this host alone: PubkeyAcceptedAlgorithms +ssh-rsa"
 	case a.signFail != nil && strings.Contains(a.signFail.Error(), "is encrypted"):
 		return "load the key into an agent: ssh-add"
 	case a.asked:
 		return "check user and password; sloth sends a password only once, so that no account gets locked"
-	case a.e.password == nil && !takes("publickey") && (takes("password") || takes("keyboard-interactive")):
+	case a.e.password == nil && (!takes("publickey") || len(a.offered) == 0) && (takes("password") || takes("keyboard-interactive")):
 		return "this host wants a password: use -k"
 	case len(a.offered) == 0:
 		return "name a key with --private-key, start an ssh-agent, or use -k for a password"

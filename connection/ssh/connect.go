@@ -49,7 +49,7 @@ func (d *Dialer) connect(ctx context.Context, e *endpoint, via []string) (*Conn,
 			return c, err
 		}
 		// Jitter keeps fifty who were refused together from coming back together.
-		pause := time.Duration(float64(100*time.Millisecond<<attempt) * (0.5 + rand.Float64()))
+		pause := time.Duration(float64(d.refusalPause<<attempt) * (0.5 + rand.Float64()))
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

@@ -63,6 +63,7 @@ type Dialer struct {
 	config        Config
 	home, account string
 	accountErr    error
+	refusalPause  time.Duration // after the first refusal; doubles
 
 	loadOnce sync.Once
 	loaded   *configFiles
@@ -99,7 +100,7 @@ func NewDialer(config Config) *Dialer {
 		config.Unauthenticated = 8
 	}
 	d := &Dialer{
-		config: config, home: config.Home,
+		config: config, home: config.Home, refusalPause: 100 * time.Millisecond,
 		warned: map[string]bool{}, keys: map[string]*keyFile{}, agents: map[string]*agentKeys{},
 		gates: map[string]*gate{}, bastion: map[string]*bastion{},
 	}

@@ -97,3 +97,13 @@ var (
 
 // Sanitized is clean, which every word of a host passes on its way to a message.
 var Sanitized = clean
+
+// Hurry shortens the pauses between refusals.
+func (d *Dialer) Hurry() { d.refusalPause = time.Millisecond }
+
+// Bastions is how many jump hosts are connected.
+func (d *Dialer) Bastions() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.bastion)
+}
