@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+
 	lua "github.com/yuin/gopher-lua"
 )
 
@@ -87,8 +89,9 @@ func (vm *VM) resume(L, th *lua.LState, args []lua.LValue) (rets []lua.LValue, e
 		panic(rethrown{&failure{value: lua.LString("exit"), thread: L}})
 	}
 	if state == lua.ResumeError {
-		if api, ok := failed.(*lua.ApiError); ok {
-			return nil, api.Object
+		var raised *lua.ApiError
+		if errors.As(failed, &raised) {
+			return nil, raised.Object
 		}
 		return nil, lua.LString(failed.Error())
 	}

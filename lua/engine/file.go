@@ -137,7 +137,7 @@ func parseFormat(v lua.LValue) (readFormat, error) {
 	}
 	text, ok := v.(lua.LString)
 	kind := strings.TrimPrefix(string(text), "*")
-	if !ok || kind == "" || !strings.Contains("lLan", kind[:1]) {
+	if !ok || kind == "" || strings.IndexByte("lLan", kind[0]) < 0 {
 		return readFormat{}, errors.New("invalid format (*l, *L, *a, *n or a number)")
 	}
 	return readFormat{kind: kind[0]}, nil

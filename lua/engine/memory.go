@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/metrics"
 	"time"
 )
@@ -36,6 +37,10 @@ func (vm *VM) startMemoryWatch() {
 				return
 			case <-tick.C:
 			}
+			if metrics.Read(sample); sample[0].Value.Uint64() <= vm.opts.MaxMemory {
+				continue
+			}
+			runtime.GC() // much of it may be garbage
 			metrics.Read(sample)
 			used := sample[0].Value.Uint64()
 			if s := vm.holder.Load(); s != nil && s.scope != nil && used > vm.opts.MaxMemory {

@@ -229,12 +229,12 @@ func (m *matcher) balance(s, p int) int {
 	depth := 1
 	for i := s + 1; i < len(m.src); i++ {
 		m.step()
-		switch c := m.src[i]; {
-		case c == end:
+		c := m.src[i]
+		if c == end { // begin may be the same
 			if depth--; depth == 0 {
 				return i + 1
 			}
-		case c == begin:
+		} else if c == begin {
 			depth++
 		}
 	}

@@ -136,6 +136,7 @@ func (vm *VM) thread(tc context.Context) *lua.LState {
 		th, _ = vm.main.NewThread()
 	}
 	th.Panic = raisePanic
+	th.Env = vm.globals
 	th.SetContext(tc)
 	return th
 }
@@ -145,6 +146,7 @@ func (vm *VM) thread(tc context.Context) *lua.LState {
 func (vm *VM) reuse(th *lua.LState) {
 	if len(vm.free) < freeThreads && !th.Dead {
 		th.SetTop(0)
+		th.RemoveContext()
 		vm.free = append(vm.free, th)
 	}
 }

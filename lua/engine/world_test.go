@@ -133,12 +133,10 @@ func TestTryCatchesInPlace(t *testing.T) {
 func TestPanicsOfGoCodeAreErrors(t *testing.T) {
 	vm := world(t, Options{})
 	bind(vm, "broken", func(L *lua.LState) int {
-		var m map[string]int
-		m["x"] = 1
-		return 0
+		return len(L.Get(1).(*lua.LTable).String())
 	})
 	_, err := run(t, vm, "\nbroken()")
-	if err == nil || err.Error() != "test.lua:2: internal error: assignment to entry in nil map" {
+	if err == nil || err.Error() != "test.lua:2: internal error: interface conversion: lua.LValue is *lua.LNilType, not *lua.LTable" {
 		t.Errorf("got %v", err)
 	}
 	var e *Error

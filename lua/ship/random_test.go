@@ -40,8 +40,7 @@ func randomGraph(r *rand.Rand, vm *engine.VM, protos []*lua.FunctionProto) lua.L
 			functions[i].Upvalues = append(functions[i].Upvalues, cells[r.IntN(len(cells))])
 		}
 	}
-	var value func() lua.LValue
-	value = func() lua.LValue {
+	value := func() lua.LValue {
 		switch n := r.IntN(10); {
 		case n < 3:
 			return tables[r.IntN(len(tables))]
