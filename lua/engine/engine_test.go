@@ -162,7 +162,7 @@ func TestInterrupts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			vm := world(t, Options{MaxSteps: 1 << 40})
+			vm := world(t, Options{MaxSteps: 1 << 30})
 			ctx, cancel := context.WithTimeout(context.Background(), 150*time.Millisecond)
 			defer cancel()
 			begin := time.Now()

@@ -229,12 +229,12 @@ func (m *matcher) balance(s, p int) int {
 	depth := 1
 	for i := s + 1; i < len(m.src); i++ {
 		m.step()
-		c := m.src[i]
-		if c == end { // begin may be the same
+		switch m.src[i] {
+		case end: // first, as begin may be the same
 			if depth--; depth == 0 {
 				return i + 1
 			}
-		} else if c == begin {
+		case begin:
 			depth++
 		}
 	}
