@@ -313,6 +313,30 @@ assert(ok)`)
 	}
 }
 
+// Nothing is stored, but what a script does with the answers still works.
+func TestInertServices(t *testing.T) {
+	p, err := newRig(t, dsl.Options{Inert: true}).load(t, `
+state.set("n", 1, 60)
+local n = state.increment("n") + 1
+assert(state.get("x", "none") == "none" and not state.exists("n") and #state.keys() == 0)
+assert(state.compare_swap("a", "b", "c"))
+assert(state.with_lock("l", function() return "inside" end, 5) == "inside")
+assert(state.list_push("l", 1) == 1 and state.list_length("l") == 0 and state.stats().keys == 0)
+for _, h in ipairs(inventory.hosts("web")) do error(h) end
+assert(inventory.vars("web-01").port == nil)
+host.set("k", "v")
+assert(vars.k == "v")
+flush_handlers()
+local text = fs.read("/etc/hostname")
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Effects == 0 {
+		t.Error("no effects")
+	}
+}
+
 func TestInclude(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

@@ -155,19 +155,22 @@ func (w *world) openVars(L *lua.LState) lua.LValue {
 	return t
 }
 
-// UseVars puts the variables of a task over those of the host it runs on, in
-// the VM of one attempt. On a controller, whose VM all tasks share, vars looks
-// at the running task instead.
-func UseVars(vm *engine.VM, vars *lua.LTable) {
+// Begin prepares the VM of one attempt on a host, when the snapshot is decoded:
+// the task's variables go over those of the host, and the globals that came with
+// the snapshot count as known to everybody, so that a nested task does not send
+// them back. On a controller, whose VM all tasks share, it does nothing: vars
+// looks at the running task there.
+func Begin(vm *engine.VM, vars *lua.LTable) {
 	w := worldOf(vm)
-	if w == nil || w.setup.workflow || vars == nil {
+	if w == nil || w.setup.workflow {
 		return
 	}
 	vm.Do(func(L *lua.LState) {
-		if t, ok := vm.Global(L, "vars").(*lua.LTable); ok {
+		if t, ok := vm.Global(L, "vars").(*lua.LTable); ok && vars != nil {
 			vars.ForEach(t.RawSet)
 		}
 	})
+	vm.Pristine()
 }
 
 // openInventory makes inventory.hosts, .vars and .facts, which the controller

@@ -17,6 +17,7 @@ import (
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/engine"
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/machine"
 )
 
 // Options say what surrounds the language on the controller.
@@ -31,9 +32,7 @@ type Options struct {
 	// boolean and what follows it. An error becomes false and its message. Nil
 	// asks the Services of the context, as on a host.
 	RunTask func(ctx context.Context, t *Task) ([]lua.LValue, error)
-	// Inert loads files without effects, for validate, list and completion. What
-	// only the controller can know to be harmless is up to the Services: state
-	// must then be a layer that is thrown away.
+	// Inert loads files without effects, for validate, list and completion.
 	Inert bool
 	// Env surrounds the module calls at the top level of a file, unless the
 	// context of LoadFile brings one.
@@ -131,10 +130,10 @@ func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Pro
 	})
 	l.problems = append(l.problems, l.lint.problems...)
 	ld.w.vm.Do(func(*lua.LState) { maps.Copy(ld.w.trees, l.lint.trees) })
-	if len(l.problems) > 0 {
+	if len(l.problems) > 0 && !l.inert {
 		// It will not run; go through it without effects to find the rest.
 		l.inert = true
-		bind.EnvOf(ctx).Inert = true
+		l.idle(bind.EnvOf(ctx))
 	}
 	rets, err := ld.w.vm.Run(engine.WithName(ctx, path), chunk)
 	if exit := (*engine.Exit)(nil); errors.As(err, &exit) {
@@ -184,7 +183,19 @@ func (l *load) context(ctx context.Context, base *bind.Env) context.Context {
 	if env.Call.Host == "" {
 		env.Call.Host = "local"
 	}
+	if env.Call.Machine == nil {
+		env.Call.Machine = machine.New() // a file may look around at its top level
+	}
+	if env.Inert {
+		l.idle(&env)
+	}
 	return context.WithValue(bind.WithEnv(ctx, &env), placeKey{}, l)
+}
+
+// idle keeps the file's calls from having effects.
+func (l *load) idle(env *bind.Env) {
+	env.Inert = true
+	env.Call.Services = &idle{env.Call.Services, filepath.Dir(l.file), env.Called}
 }
 
 // verdict reads what the file itself returned.

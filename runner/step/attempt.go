@@ -38,7 +38,7 @@ func (r *run) open(ctx context.Context) (*world, error) {
 		return nil, err
 	}
 	w.vm, w.cb = vm, cb
-	dsl.UseVars(vm, cb.Vars)
+	dsl.Begin(vm, cb.Vars)
 	if release != nil {
 		w.release = release
 	}
@@ -195,7 +195,7 @@ func (w *world) raised(err error) Result {
 // pastPlan reports whether an error may come from what a plan cannot know.
 func (w *world) pastPlan(err error) (bool, string) {
 	f := failureOf(err)
-	if !w.guessing() && !(w.r.o.Check && errors.Is(err, modules.ErrUnknown)) {
+	if !w.guessing() && (!w.r.o.Check || !errors.Is(err, modules.ErrUnknown)) {
 		return false, ""
 	}
 	place := "this point"

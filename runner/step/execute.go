@@ -124,6 +124,7 @@ func (r *run) run(ctx context.Context) Result {
 			return r.cancelled(ctx)
 		}
 		if r.o.Check {
+			w.hand(&res)
 			return res
 		}
 		if res.Status == event.Timeout {
@@ -138,12 +139,15 @@ func (r *run) run(ctx context.Context) Result {
 		}
 		switch {
 		case !res.Status.Bad():
-			return w.succeeded(ctx, res)
+			res = w.succeeded(ctx, res)
+			w.hand(&res)
+			return res
 		case broken || n > r.s.Retries:
 			if res.Status == event.Timeout {
 				w.hook(ctx, "on_timeout", w.cb.OnTimeout, res.Failure)
 			}
 			w.hook(ctx, "on_failure", w.cb.OnFailure, res.Failure)
+			w.hand(&res)
 			return res
 		}
 		w.hook(ctx, "on_retry", w.cb.OnRetry, res.Failure)

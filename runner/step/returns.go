@@ -34,7 +34,7 @@ func (w *world) returned(rets []lua.LValue) Result {
 	}
 	first, second, third := at(0), at(1), at(2)
 	res := Result{Status: event.Success}
-	outputs := lua.LValue(lua.LNil)
+	var outputs lua.LValue = lua.LNil
 	tail := rets // what :run() gives behind the success flag
 	switch v := first.(type) {
 	case *lua.LTable:
@@ -87,8 +87,8 @@ func (w *world) returned(rets []lua.LValue) Result {
 		}
 		res.Failure = &event.Failure{Class: classTask, Message: res.Message}
 	}
-	if err := w.nested(tail, &res); err != nil {
-		return failed(err)
+	if w.r.s.Nested {
+		res.tail, res.returned = tail, true
 	}
 	return w.settle(res)
 }
@@ -103,32 +103,40 @@ func (w *world) settle(res Result) Result {
 	return out
 }
 
-// nested keeps the returns of a step that :run() waits for.
-func (w *world) nested(tail []lua.LValue, res *Result) (err error) {
-	switch {
-	case !w.r.s.Nested:
-	case w.r.o.Returned != nil:
-		w.r.o.Returned(tail)
-	default:
-		res.Returns, err = dsl.EncodeReturns(w.vm, tail)
+// hand gives the returns of the last attempt to the :run() that waits for them.
+func (w *world) hand(res *Result) {
+	if !res.returned {
+		return
 	}
-	return err
+	if w.r.o.Returned != nil {
+		w.r.o.Returned(res.tail)
+		return
+	}
+	var err error
+	if res.Returns, err = dsl.EncodeReturns(w.vm, res.tail); err != nil {
+		*res = failed(err)
+	}
 }
 
 // Values is what :run() returns for r: whether it succeeded, then what the
-// command returned behind that, or the error's message.
+// command returned behind that. Where it did not come to return anything, the
+// error's message follows.
 func (r Result) Values(vm *engine.VM) ([]lua.LValue, error) {
-	ok := !r.Status.Bad()
 	rest, err := dsl.DecodeReturns(vm, r.Returns)
 	if err != nil {
 		return nil, err
 	}
-	return r.WithReturns(rest, ok), nil
+	return r.WithReturns(rest, len(r.Returns) > 0), nil
 }
 
-// WithReturns is Values for returns that were not encoded.
-func (r Result) WithReturns(rest []lua.LValue, ok bool) []lua.LValue {
-	if len(rest) == 0 && !ok {
+// WithReturns is Values for what Options.Returned was given; returned says
+// whether it was called.
+func (r Result) WithReturns(rest []lua.LValue, returned bool) []lua.LValue {
+	ok := !r.Status.Bad()
+	if !returned {
+		rest = nil
+	}
+	if !ok && !returned {
 		message := text(r.Failure)
 		if message == "" {
 			message = r.Message

@@ -6,6 +6,8 @@ package step
 import (
 	"time"
 
+	lua "github.com/yuin/gopher-lua"
+
 	"github.com/sloth-runner/sloth/runner/event"
 )
 
@@ -116,4 +118,7 @@ type Result struct {
 	Returns  []byte   `msgpack:"r,omitempty"`
 	Notified []string `msgpack:"no,omitempty"` // handlers to queue
 	NotRun   bool     `msgpack:"nr,omitempty"` // ended before it began
+
+	tail     []lua.LValue // what Returns will hold
+	returned bool
 }

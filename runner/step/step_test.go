@@ -134,11 +134,12 @@ func (r *rig) run(t *dsl.Task) step.Result {
 
 func (r *rig) nested(ctx context.Context, t *dsl.Task) ([]lua.LValue, error) {
 	var rest []lua.LValue
+	returned := false
 	o, s := r.options(t), r.spec(t)
 	s.Nested = true
-	o.Returned = func(v []lua.LValue) { rest = v }
+	o.Returned = func(v []lua.LValue) { rest, returned = v, true }
 	res := step.Execute(ctx, o, s)
-	return res.WithReturns(rest, !res.Status.Bad()), nil
+	return res.WithReturns(rest, returned), nil
 }
 
 // one loads a file with one task and runs it.

@@ -415,7 +415,6 @@ func host(t *testing.T, r *rig, task *dsl.Task, name string) (step.Options, step
 			if err != nil {
 				return nil, step.Callbacks{}, nil, err
 			}
-			vm.Pristine()
 			return vm, step.CallbacksOf(v), func() { vm.Close() }, nil
 		},
 	}

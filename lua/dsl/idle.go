@@ -1,0 +1,103 @@
+package dsl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/modules"
+)
+
+// idle answers a file that is read without effects: what it stores is
+// forgotten, and what it asks for is as empty as can be.
+type idle struct {
+	modules.Services // what there is; may be nil
+	dir              string
+	called           func(bind.Record)
+}
+
+var errIdle = errors.New("not available while the file is only read")
+
+// State answers as a store with nothing in it, which accepts everything.
+func (s *idle) State(_ context.Context, op string, args []any) ([]any, error) {
+	arg := func(i int, otherwise any) any {
+		if i < len(args) && args[i] != nil {
+			return args[i]
+		}
+		return otherwise
+	}
+	switch op {
+	case "get":
+		return []any{arg(1, nil)}, nil
+	case "exists":
+		return []any{false}, nil
+	case "keys":
+		return []any{[]any{}}, nil
+	case "stats":
+		return []any{map[string]any{"stack": "", "keys": int64(0), "bytes": int64(0), "expiring": int64(0), "locks": int64(0)}}, nil
+	case "list_length":
+		return []any{int64(0)}, nil
+	case "get_ttl":
+		return []any{nil}, nil
+	}
+	if s.called != nil {
+		s.called(bind.Record{Function: "state." + op, Changed: true, Planned: true, Message: fmt.Sprint(arg(0, ""))})
+	}
+	switch op {
+	case "list_pop":
+		return []any{nil}, nil
+	case "clear":
+		return []any{int64(0)}, nil
+	case "increment":
+		return []any{arg(1, int64(1))}, nil
+	case "decrement", "append", "list_push":
+		return []any{int64(1)}, nil
+	}
+	return []any{true}, nil
+}
+
+func (s *idle) File(ctx context.Context, src string) (modules.File, error) {
+	if s.Services == nil {
+		return modules.File{}, errIdle
+	}
+	return s.Services.File(ctx, src)
+}
+
+func (s *idle) List(ctx context.Context, dir string) ([]modules.FileEntry, error) {
+	if s.Services == nil {
+		return nil, errIdle
+	}
+	return s.Services.List(ctx, dir)
+}
+
+func (s *idle) Template(context.Context, string, string, map[string]any) ([]byte, error) {
+	return nil, nil
+}
+
+func (s *idle) Secret(context.Context, string) (string, error) { return "", nil }
+
+func (s *idle) Require(ctx context.Context, name string) ([]byte, string, error) {
+	if s.Services == nil {
+		return Libraries(s.dir)(ctx, name)
+	}
+	return s.Services.Require(ctx, name)
+}
+
+func (s *idle) RunTask(context.Context, []byte) ([]byte, error) { return nil, errIdle }
+
+func (s *idle) Notify(context.Context, string) error { return nil }
+
+func (s *idle) FlushHandlers(context.Context) error { return nil }
+
+func (s *idle) Inventory(ctx context.Context, what, arg string) (any, error) {
+	switch {
+	case s.Services != nil:
+		return s.Services.Inventory(ctx, what, arg)
+	case what == "hosts":
+		return []any{}, nil
+	}
+	return map[string]any{}, nil
+}
+
+func (s *idle) SetHostVar(context.Context, string, any) error { return nil }
