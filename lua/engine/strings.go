@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
@@ -108,8 +109,10 @@ func strReverse(L *lua.LState) int {
 }
 
 func (vm *VM) strRep(L *lua.LState) int {
-	s, n := L.CheckString(1), L.CheckInt(2)
+	// As a float: an int has 32 bits on some machines.
+	s, times := L.CheckString(1), float64(L.CheckNumber(2))
 	sep := L.OptString(3, "")
+	n := int(min(max(times, 0), math.MaxInt32))
 	if n <= 0 || len(s)+len(sep) == 0 {
 		L.Push(lua.LString(""))
 		return 1
