@@ -127,8 +127,8 @@ site.sloth:3: a task has no method :tiemout — did you mean :timeout?`},
 		{"unknown workflow method", `
 workflow("w")
   :task("a", "true")
-  :on_compelte(function() end)`, `
-site.sloth:4: a workflow has no method :on_compelte — did you mean :on_complete?`},
+  :on_complte(function() end)`, `
+site.sloth:4: a workflow has no method :on_complte — did you mean :on_complete?`},
 		{"unknown handler method", `
 handler("h"):comand("true"):command("true")
 task("a"):command("true"):build()`, `
@@ -138,21 +138,21 @@ site.sloth:1: workflow has no function "defnie"; did you mean "define"?`},
 		{"undefined variable", `
 task("a"):command(function()
   local name = "x"
-  log.info(nmae)
-  fs.write("f", conection.host)
+  log.info(nam_e)
+  fs.write("f", conxection.host)
 end):build()`, `
-site.sloth:4: undefined variable "nmae"; did you mean "name"?
-site.sloth:5: undefined variable "conection"`},
+site.sloth:4: undefined variable "nam_e"; did you mean "name"?
+site.sloth:5: undefined variable "conxection"`},
 		{"unknown module", `task("a"):command(function() fil_ops.copy("a") end):build()`, `
 site.sloth:1: undefined variable "fil_ops"; did you mean "file_ops"?`},
 		{"unknown function", `
 task("a"):command(function()
-  file_ops.cpoy({src = "a", dest = "b"})
+  file_ops.copi({src = "a", dest = "b"})
   local fs = require("fs")
   fs.raed("f")
   string.formt("a")
 end):build()`, `
-site.sloth:3: file_ops has no function "cpoy"; did you mean "copy"?
+site.sloth:3: file_ops has no function "copi"; did you mean "copy"?
 site.sloth:5: fs has no function "raed"; did you mean "read"?
 site.sloth:6: string has no function "formt"; did you mean "format"?`},
 		{"unknown argument", `
@@ -180,8 +180,8 @@ workflow.define("w", {
 site.sloth:3: workflow "w": config max_fail needs a number of hosts or a part such as "25%", not the number -1; max_parallel_tasks needs a whole number, not "many"; retry_policy there is no strategy "random"; known are fixed, linear, exponential; serial needs a number of hosts or a part such as "25%", not "200%"; strategy needs "free" or "linear", not "fast"; unknown key "timout"; did you mean "timeout"?`},
 		{"define key", `
 local a = task("a"):command("true"):build()
-workflow.define("w", { task = {a}, tasks = {a}, on_compleet = print })`, `
-site.sloth:3: workflow "w": unknown key "on_compleet"; did you mean "on_complete"?
+workflow.define("w", { task = {a}, tasks = {a}, on_complt = print })`, `
+site.sloth:3: workflow "w": unknown key "on_complt"; did you mean "on_complete"?
 site.sloth:3: workflow "w": unknown key "task"; did you mean "tasks"?`},
 		{"bad arguments", `
 local undefined

@@ -133,7 +133,7 @@ func (w *world) prompt(L *lua.LState) int {
 		engine.Raise(L, fmt.Errorf("prompt %w", err))
 	}
 	hidden := false
-	var fallback lua.LValue = lua.LNil
+	fallback := lua.LNil
 	if t, ok := L.Get(2).(*lua.LTable); ok {
 		hidden = lua.LVAsBool(t.RawGetString("secret"))
 		fallback = t.RawGetString("default")

@@ -161,7 +161,7 @@ func (f *fileLint) follow(how, name string, line int) {
 		}
 		return
 	}
-	f.linter.file(file, src, false)
+	f.file(file, src, false)
 }
 
 // bareMessage drops the place of an error that is told with another.

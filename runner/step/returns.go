@@ -34,7 +34,7 @@ func (w *world) returned(rets []lua.LValue) Result {
 	}
 	first, second, third := at(0), at(1), at(2)
 	res := Result{Status: event.Success}
-	var outputs lua.LValue = lua.LNil
+	outputs := lua.LNil
 	tail := rets // what :run() gives behind the success flag
 	switch v := first.(type) {
 	case *lua.LTable:
