@@ -10,19 +10,20 @@ import (
 
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/service"
 	"github.com/sloth-runner/sloth/runner/step"
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // hostLink is the one session of a run with a host, opened at first use.
 type hostLink struct {
-	host string
-	once sync.Once
-	sess Session
-	err  error
-	lost atomic.Bool
+	host  string
+	once  sync.Once
+	ready chan struct{} // closed when sess or err is set
+	sess  Session
+	err   error
+	lost  atomic.Bool
 }
 
 func (r *Runner) link(host string) *hostLink {
@@ -30,24 +31,33 @@ func (r *Runner) link(host string) *hostLink {
 	defer r.mu.Unlock()
 	l := r.hosts[host]
 	if l == nil {
-		l = &hostLink{host: host}
+		l = &hostLink{host: host, ready: make(chan struct{})}
 		r.hosts[host] = l
 	}
 	return l
 }
 
-// session opens the worker on first use. Whoever asks later gets the same
-// session, or the same error.
+// session opens the worker on first use, for the whole run: whoever asks later
+// gets the same session, or the same error, and nobody's ctx ends it.
 func (r *Runner) session(ctx context.Context, l *hostLink) (Session, error) {
-	l.once.Do(func() { l.sess, l.err = r.opt.Open(ctx, l.host) })
-	if l.err != nil {
-		return nil, l.err
+	l.once.Do(func() {
+		go func() {
+			defer close(l.ready)
+			l.sess, l.err = r.opt.Open(r.ctx, l.host)
+		}()
+	})
+	select {
+	case <-l.ready:
+		return l.sess, l.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	return l.sess, nil
 }
 
+// close ends the session; the run's context has ended an opening under way.
 func (l *hostLink) close() {
-	l.once.Do(func() { l.err = errors.New("the run has ended") })
+	l.once.Do(func() { close(l.ready) })
+	<-l.ready
 	if l.sess != nil {
 		l.sess.Close()
 	}
@@ -135,7 +145,7 @@ func (j *job) run(ctx context.Context, seg step.Segment, blobs []blob) ([]step.R
 		return nil, err
 	}
 	var results []step.Result
-	if err := msgpack.Unmarshal(body, &results); err != nil {
+	if err := packed.Unmarshal(body, &results); err != nil {
 		return nil, &connection.Error{Class: connection.ClassShim, Host: j.link.host, Op: "read the results of " + j.link.host, Err: err,
 			Hint: "The host does not speak sloth's protocol as it should; try --verify-shim."}
 	}
@@ -166,40 +176,74 @@ func (j *job) Event(kind string, body []byte) {
 		j.r.notice("warn", "%s sent an event that cannot be read: %v", j.link.host, err)
 		return
 	}
-	switch e := e.(type) {
-	case event.TaskStarted:
-		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
-	case event.Output:
-		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
-	case event.Log:
-		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
-	case event.Called:
-		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
-	case event.TaskRetry:
-		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
-	case event.Progress:
-		e.Host = j.link.host
-		j.r.emit(e)
-	case event.TaskDone:
-		j.forward(e.Where, func(w event.Where) event.Event { e.Where = w; return e })
-		// With no_log the event is silent about what the result has.
-		if c := j.cells[e.Step]; c != nil && !c.node.task.NoLog {
-			j.done(c, step.Result{
-				ID: e.Step, Status: e.Status, Changed: e.Changed, Ignored: e.Ignored, Message: e.Message,
-				Outputs: e.Outputs, Failure: e.Failure, Attempts: e.Attempts, Duration: e.Duration,
-			})
+	var c *cell
+	if w := whereOf(e); w != nil {
+		if c = j.cells[w.Step]; c == nil {
+			return // a step that was never sent
 		}
+		e = Attribute(e, j.link.host, c.node.task.Name)
+	} else {
+		e = Attribute(e, j.link.host, "")
+	}
+	if e == nil {
+		return
+	}
+	j.r.emit(e)
+	// With no_log the event is silent about what the result has.
+	if d, ok := e.(event.TaskDone); ok && !c.node.task.NoLog {
+		j.done(c, step.Result{
+			ID: d.Step, Status: d.Status, Changed: d.Changed, Ignored: d.Ignored, Message: d.Message,
+			Outputs: d.Outputs, Failure: d.Failure, Attempts: d.Attempts, Duration: d.Duration,
+		})
 	}
 }
 
-func (j *job) forward(w event.Where, with func(event.Where) event.Event) {
-	c := j.cells[w.Step]
-	if c == nil {
-		return // a step that was never sent
+// whereOf gives the task an event belongs to, or nil.
+func whereOf(e event.Event) *event.Where {
+	switch e := e.(type) {
+	case event.TaskStarted:
+		return &e.Where
+	case event.Output:
+		return &e.Where
+	case event.Log:
+		return &e.Where
+	case event.Called:
+		return &e.Where
+	case event.TaskRetry:
+		return &e.Where
+	case event.TaskDone:
+		return &e.Where
 	}
-	w.Host = j.link.host
-	w.Task = c.node.task.Name
-	j.r.emit(with(w))
+	return nil
+}
+
+// Attribute puts the names the controller knows into an event of a worker, and
+// gives nil for one that no worker may send.
+func Attribute(e event.Event, host, task string) event.Event {
+	switch e := e.(type) {
+	case event.TaskStarted:
+		e.Host, e.Task = host, task
+		return e
+	case event.Output:
+		e.Host, e.Task = host, task
+		return e
+	case event.Log:
+		e.Host, e.Task = host, task
+		return e
+	case event.Called:
+		e.Host, e.Task = host, task
+		return e
+	case event.TaskRetry:
+		e.Host, e.Task = host, task
+		return e
+	case event.TaskDone:
+		e.Host, e.Task = host, task
+		return e
+	case event.Progress:
+		e.Host = host
+		return e
+	}
+	return nil
 }
 
 // Call serves what the host asks for.
@@ -263,7 +307,7 @@ func (r *Runner) facts(ctx context.Context, host string) (map[string]any, error)
 		return nil, fmt.Errorf("facts of %s: %w", host, err)
 	}
 	var facts map[string]any
-	if err := msgpack.Unmarshal(body, &facts); err != nil {
+	if err := packed.Unmarshal(body, &facts); err != nil {
 		return nil, fmt.Errorf("facts of %s: %w", host, err)
 	}
 	return facts, nil

@@ -85,8 +85,10 @@ type Options struct {
 
 // Runner runs workflows and single tasks of one program.
 type Runner struct {
-	opt  Options
-	root *files
+	opt    Options
+	root   *files
+	ctx    context.Context // of the sessions: it outlives a workflow's
+	cancel context.CancelFunc
 
 	events chan event.Event
 	pumped chan struct{}
@@ -113,11 +115,10 @@ type Runner struct {
 	halted   bool
 
 	outcome outcome
-	nested  sync.WaitGroup
 }
 
-// New prepares a run. Close must be called.
-func New(o Options) (*Runner, error) {
+// New prepares a run; ctx is for all of it. Close must be called.
+func New(ctx context.Context, o Options) (*Runner, error) {
 	if o.Forks <= 0 {
 		o.Forks = 64
 	}
@@ -125,8 +126,9 @@ func New(o Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithCancel(ctx)
 	r := &Runner{
-		opt: o, root: root, machine: machine.New(), params: maps.Clone(o.Params),
+		ctx: ctx, cancel: cancel, opt: o, root: root, machine: machine.New(), params: maps.Clone(o.Params),
 		events: make(chan event.Event, 1024), pumped: make(chan struct{}),
 		hosts: map[string]*hostLink{}, hostVars: map[string]map[string]any{}, occurs: map[string]int{},
 		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
@@ -143,20 +145,48 @@ func New(o Options) (*Runner, error) {
 
 // Close ends every session and waits for the last event to be handled.
 func (r *Runner) Close() error {
-	r.nested.Wait()
 	r.mu.Lock()
 	links := r.hosts
 	r.hosts = map[string]*hostLink{}
 	r.mu.Unlock()
+	// Sessions that are still being opened are given up.
 	var wg sync.WaitGroup
+	for _, l := range links {
+		select {
+		case <-l.ready:
+		default:
+			r.cancel()
+		}
+	}
 	for _, l := range links {
 		wg.Go(l.close)
 	}
 	wg.Wait()
+	r.cancel()
 	close(r.events)
 	<-r.pumped
 	return r.root.close()
 }
+
+// VM is the Lua world that tasks of the controller run in.
+func (r *Runner) VM() *engine.VM { return r.opt.VM }
+
+// Emit adds an event to the run's stream.
+func (r *Runner) Emit(e event.Event) { r.emit(e) }
+
+// Progress tells how far long work on a host is. It may be dropped.
+func (r *Runner) Progress(host, what string, done, total int64) {
+	select {
+	case r.events <- event.Progress{Host: host, What: what, Done: done, Total: total}:
+	default:
+	}
+}
+
+// Begin opens the stream for a file that does things while it loads.
+func (r *Runner) Begin() { r.emit(event.RunStarted{RunID: r.opt.RunID, Check: r.opt.Check}) }
+
+// End closes the stream of a run without a workflow, and gives the exit code.
+func (r *Runner) End(start time.Time, err error) int { return r.end(start, err) }
 
 func (r *Runner) emit(e event.Event) { r.events <- e }
 

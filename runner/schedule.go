@@ -54,6 +54,9 @@ func (s *scheduler) run(ctx context.Context) {
 		s.idle.Wait()
 		s.pump(ctx)
 	}
+	if ctx.Err() != nil {
+		s.stopLocked("the run was cancelled")
+	}
 	// What is left was never possible: the run was stopped.
 	for _, n := range s.g.nodes {
 		for _, c := range n.cells {
@@ -79,6 +82,9 @@ func (s *scheduler) stopLocked(why string) {
 
 // pump starts every job that is possible now. The caller holds the lock.
 func (s *scheduler) pump(ctx context.Context) {
+	if ctx.Err() != nil {
+		s.stopLocked("the run was cancelled")
+	}
 	for again := true; again && s.opt.tally.why() == ""; {
 		again = false
 		for _, host := range s.g.order {

@@ -13,9 +13,8 @@ import (
 	"io"
 	"io/fs"
 
-	"github.com/sloth-runner/sloth/connection/wire"
 	"github.com/sloth-runner/sloth/modules"
-	"github.com/vmihailenco/msgpack/v5"
+	"github.com/sloth-runner/sloth/modules/packed"
 )
 
 // Limits on one call.
@@ -65,20 +64,17 @@ func Dispatch(ctx context.Context, svc modules.Services, service string, body []
 	if len(body) > maxBody {
 		return nil, fmt.Errorf("%s: %d bytes are over the limit of %d", service, len(body), maxBody)
 	}
-	if err := wire.CheckDepth(body); err != nil {
-		return nil, fmt.Errorf("%s: %w", service, err)
-	}
 	reply, err := dispatch(ctx, svc, service, body)
 	if err != nil {
 		return nil, err
 	}
-	return msgpack.Marshal(reply)
+	return packed.Marshal(reply)
 }
 
 // decode reads arguments of one type.
 func decode[T any](body []byte) (T, error) {
 	var v T
-	err := msgpack.Unmarshal(body, &v)
+	err := packed.Unmarshal(body, &v)
 	return v, err
 }
 
@@ -213,7 +209,7 @@ func NewClient(call Caller, ahead Ahead) *Client {
 
 func ask[T any](ctx context.Context, c *Client, service string, args any) (T, error) {
 	var out T
-	body, err := msgpack.Marshal(args)
+	body, err := packed.Marshal(args)
 	if err != nil {
 		return out, fmt.Errorf("%s: %w", service, err)
 	}
@@ -221,7 +217,7 @@ func ask[T any](ctx context.Context, c *Client, service string, args any) (T, er
 	if err != nil {
 		return out, err
 	}
-	if err := msgpack.Unmarshal(reply, &out); err != nil {
+	if err := packed.Unmarshal(reply, &out); err != nil {
 		return out, fmt.Errorf("%s: the answer cannot be read: %w", service, err)
 	}
 	return out, nil

@@ -8,16 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
-	lua "github.com/yuin/gopher-lua"
-
-	"github.com/sloth-runner/sloth/lua/bind"
-	"github.com/sloth-runner/sloth/lua/dsl"
 	"github.com/sloth-runner/sloth/lua/engine"
-	"github.com/sloth-runner/sloth/lua/goroutine"
-	"github.com/sloth-runner/sloth/lua/ship"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/step"
@@ -226,73 +220,6 @@ task("x"):command(function() fs.write("f", "x") notify("a") flush_handlers() not
 	}
 }
 
-func TestPlan(t *testing.T) {
-	r := newRig(t, checking)
-	p := r.load(`
-task("files"):workdir("wd"):notify("h"):on_success(function() log.info("hook") end):command(function(this)
-  assert(this.check)
-  fs.write("f", "planned")
-  assert(fs.read("f") == "planned", "the plan does not see what it planned")
-  os.execute("touch executed")
-  local f = io.open("opened", "w") f:write("x") f:close()
-  notify("h")
-  local res = exec.run("touch executed")
-  assert(res.planned and res.success and res.exit_code == 0 and res.stdout == "")
-  return true, "ok"
-end):build()
-task("past"):retries(3):command(function()
-  local res = exec.run("cat /etc/version")
-  local major = res.stdout:match("^(%d+)")
-  return major + 1
-end):build()
-task("guess"):command(function()
-  local res = exec.run("cat /etc/version")
-  if res.stdout ~= "1" then return false, "wrong version" end
-end):build()
-task("safe"):command(function() return true, exec.run("echo read", {check_safe = true}).stdout end):build()
-task("shell"):command("touch executed"):build()
-handler("h"):command("true"):build()`)
-	res := r.run(p.Tasks[0])
-	if res.Status != event.Success || !res.Changed || len(res.Notified) > 0 {
-		t.Errorf("files: %+v %+v", res, res.Failure)
-	}
-	res = r.run(p.Tasks[1])
-	if res.Status != event.Success || !strings.HasPrefix(res.Message, "cannot plan past site.sloth:16: ") || res.Attempts != 1 {
-		t.Errorf("past: %s %q", res.Status, res.Message)
-	}
-	if res = r.run(p.Tasks[2]); res.Status != event.Success || res.Message != "not known until applied: wrong version" {
-		t.Errorf("guess: %s %q", res.Status, res.Message)
-	}
-	if res = r.run(p.Tasks[3]); res.Message != "read\n" || res.Changed {
-		t.Errorf("safe: %q %v", res.Message, res.Changed)
-	}
-	if res = r.run(p.Tasks[4]); res.Status != event.Success || !res.Changed {
-		t.Errorf("shell: %s %v", res.Status, res.Changed)
-	}
-	for _, l := range r.logged() {
-		if l == "hook" {
-			t.Error("a hook ran")
-		}
-	}
-	entries, err := os.ReadDir(r.dir)
-	if err != nil || len(entries) > 0 {
-		t.Errorf("the plan left %v %v", entries, err)
-	}
-	for _, e := range kinds[event.Called](r) {
-		if !e.Planned {
-			t.Errorf("not planned: %+v", e)
-		}
-	}
-}
-
-// An error that no plan could change is an error.
-func TestPlanFails(t *testing.T) {
-	res := newRig(t, checking).one(`task("x"):command(function() error("broken") end):build()`)
-	if res.Status != event.Failed || res.Message != "broken" {
-		t.Errorf("%s %q", res.Status, res.Message)
-	}
-}
-
 func TestCalledEvents(t *testing.T) {
 	r := newRig(t)
 	r.one("task('x'):command(function()\n fs.write('f', 'x')\n fs.write('f', 'x')\n os.execute('true')\n end):build()")
@@ -379,122 +306,6 @@ func TestGlobals(t *testing.T) {
 				t.Errorf("got %q %+v, want %q", res.Message, res.Failure, c.want)
 			}
 		})
-	}
-}
-
-// host is another machine as a worker makes it: for every attempt a fresh VM
-// with the sources and the snapshot.
-func host(t *testing.T, r *rig, task *dsl.Task, name string) (step.Options, step.Spec) {
-	t.Helper()
-	var parcel ship.Parcel
-	var err error
-	r.vm.Do(func(L *lua.LState) {
-		parcel, err = ship.EncodeIn(L, step.TaskCallbacks(task).Table(L), ship.Options{To: name})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := step.Options{
-		Host: step.Host{Name: name}, Env: *r.env(), Check: r.check, Modules: r.mods, Emit: r.emit, Clock: r.clock,
-		Source: func(context.Context) (*engine.VM, step.Callbacks, func(), error) {
-			vm := engine.New(dsl.VMOptions(engine.Options{Linger: 100 * time.Millisecond}))
-			bind.Install(vm, r.mods)
-			goroutine.Install(vm)
-			dsl.InstallHost(vm, dsl.HostOptions{Name: name, Address: "192.0.2.1", Groups: []string{"web"}, Vars: map[string]any{"port": int64(80)}, Values: map[string]any{"v": "1"}})
-			vm.Pristine()
-			for _, hash := range parcel.Chunks {
-				c, ok := r.vm.Chunk(hash)
-				if !ok {
-					return nil, step.Callbacks{}, nil, errors.New("no chunk")
-				}
-				if _, err := vm.Load(c.Name, c.Source); err != nil {
-					return nil, step.Callbacks{}, nil, err
-				}
-			}
-			v, err := ship.Decode(vm, parcel.Data, ship.Limits{})
-			if err != nil {
-				return nil, step.Callbacks{}, nil, err
-			}
-			return vm, step.CallbacksOf(v), func() { vm.Close() }, nil
-		},
-	}
-	return o, r.spec(task)
-}
-
-func TestOnAHost(t *testing.T) {
-	r := newRig(t)
-	task := r.load(`
-local count, cfg = 0, {port = 1, tags = {"a", "b"}}
-local function join(t) return table.concat(t, "+") end
-task("x"):retries(2):vars({port = 99}):run_if(function(params) return params.color == "red" end)
-  :on_retry(function(this, params, error) log.info("retry " .. this.attempt .. " " .. error) end)
-  :command(function(this)
-    count = count + 1
-    cfg.port = cfg.port + 1
-    if this.attempt < 3 then return false, "count " .. count end
-    return true, table.concat({this.host, host.name, host.address, host.groups[1], vars.port, values.v, join(cfg.tags), count, cfg.port}, " ")
-  end):build()`).Tasks[0]
-	o, s := host(t, r, task, "web-01")
-	res := step.Execute(context.Background(), o, s)
-	// Each attempt starts from the snapshot again.
-	if want := "web-01 web-01 192.0.2.1 web 99 1 a+b 1 2"; res.Message != want || res.Attempts != 3 {
-		t.Errorf("got %q after %d, want %q (%+v)", res.Message, res.Attempts, want, res.Failure)
-	}
-	if got := strings.Join(r.logged(), "|"); got != "retry 1 count 1|retry 2 count 1" {
-		t.Errorf("logged %q", got)
-	}
-}
-
-// A nested run on a host asks the controller, with the closure and all it
-// captured.
-func TestNestedOnAHost(t *testing.T) {
-	s := &services{}
-	r := newRig(t, withServices(s))
-	task := r.load(`
-local known = task("known"):command(function(this) return true, "known on " .. this.host end):build()
-function helper(n) return "item " .. n end
-task("x"):command(function(this)
-  local out = {}
-  for i, h in ipairs({"db-01", "db-02"}) do
-    local ok, said, extra = task("inner " .. i):delegate_to(h):timeout("5s"):command(function(inner)
-      return true, helper(i) .. " from " .. this.host .. " on " .. inner.host, {i = i}
-    end):run()
-    out[#out + 1] = tostring(ok) .. " " .. said .. " " .. extra.i
-  end
-  out[#out + 1] = select(2, known:run())
-  local ok, why = task("bad"):command(function() error("boom") end):run()
-  out[#out + 1] = tostring(ok) .. " " .. why
-  return true, table.concat(out, "|")
-end):build()`).Tasks[1]
-	s.run = func(ctx context.Context, data []byte) ([]byte, error) {
-		allowed := func(ref ship.Ref) error {
-			if _, ok := r.vm.Chunk(ref.Chunk); ref.Chunk != "" && !ok {
-				return errors.New("a function that was not sent")
-			}
-			return nil
-		}
-		nested, err := dsl.DecodeTask(r.vm, data, ship.Limits{Allow: allowed})
-		if err != nil {
-			return nil, err
-		}
-		where := nested.Target.Pattern
-		if where == "" {
-			where = "local"
-		}
-		o, spec := host(t, r, nested, where)
-		spec.Nested = true
-		res := step.Execute(ctx, o, spec)
-		vals, err := res.Values(r.vm)
-		if err != nil {
-			return nil, err
-		}
-		return dsl.EncodeReturns(r.vm, vals)
-	}
-	o, spec := host(t, r, task, "web-01")
-	res := step.Execute(context.Background(), o, spec)
-	want := "true item 1 from web-01 on db-01 1|true item 2 from web-01 on db-02 2|known on local|false site.sloth:13: boom"
-	if res.Message != want {
-		t.Errorf("got  %q\nwant %q (%+v)", res.Message, want, res.Failure)
 	}
 }
 
@@ -591,5 +402,66 @@ func TestNothingToRunWith(t *testing.T) {
 	}}
 	if res := step.Execute(context.Background(), broken, step.Spec{Task: "x"}); res.Message != "no snapshot" {
 		t.Errorf("%+v", res)
+	}
+}
+
+// In a running task a mistake is raised where it is written, however it came to be.
+func TestMistakesInARunningTask(t *testing.T) {
+	for body, want := range map[string]string{
+		"local m = 'retrys'\nlocal b = task('y')\nb[m](b, 3)":   "4: a task has no method :retrys — did you mean :retries?",
+		"local v\ntask('y')\n  :command('true')\n  :timeout(v)": `5: task "y": timeout got nil: is the variable defined above? (v)`,
+		"workflow('w')":             "2: a workflow is defined at the top level of a file, not inside a task",
+		"local f = 'x'\ninclude(f)": "3: include works at the top level of a file; inside a task use require",
+		"local s = 'fs'\nlocal m = require(s)\nm['raed']('x')": `4: fs has no function "raed"; did you mean "read"?`,
+		"task('y'):run()":          `2: task "y" has no command to run`,
+		"retry(0, function() end)": "2: retry needs how often to try, from 1, not the number 0",
+		"retry(3)":                 "2: retry got nil: is the variable defined above?",
+		"notify()":                 "2: notify got nil: is the variable defined above?",
+		"secret()":                 "2: secret got nil: is the variable defined above?",
+	} {
+		res := newRig(t, withServices(&services{})).one("task('x'):command(function()\n" + body + "\nend):build()")
+		if got := fmt.Sprintf("%d: %s", res.Failure.Line, res.Message); got != want {
+			t.Errorf("%s\n got %s\nwant %s", body, got, want)
+		}
+	}
+}
+
+// Tasks that run at the same time in the controller's VM share its variables
+// and keep their own events, folders and handlers.
+func TestSideBySide(t *testing.T) {
+	r := newRig(t)
+	var src strings.Builder
+	src.WriteString("count = 0\n")
+	const n = 20
+	for i := range n {
+		fmt.Fprintf(&src, `task("t%d"):workdir("d%d"):vars({me = %d}):command(function(this)
+  for i = 1, 5 do count = count + 1 goroutine.sleep(1) log.info(this.name) end
+  fs.write("f", tostring(vars.me))
+  notify("h%d")
+  return true, this.workdir.get()
+end):build()
+`, i, i, i, i)
+	}
+	p := r.load(src.String() + `task("last"):command(function() return true, count end):build()`)
+	results := make([]step.Result, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { results[i] = r.run(p.Tasks[i]) })
+	}
+	wg.Wait()
+	for i, res := range results {
+		dir := filepath.Join(r.dir, fmt.Sprintf("d%d", i))
+		text, err := os.ReadFile(filepath.Join(dir, "f"))
+		if err != nil || string(text) != fmt.Sprint(i) || res.Message != dir || fmt.Sprint(res.Notified) != fmt.Sprintf("[h%d]", i) {
+			t.Errorf("%d: %q %v %+v", i, text, err, res)
+		}
+	}
+	for _, l := range kinds[event.Log](r) {
+		if l.Message != l.Task {
+			t.Errorf("%s said %s", l.Task, l.Message)
+		}
+	}
+	if res := r.run(p.Tasks[n]); res.Message != fmt.Sprint(5*n) {
+		t.Errorf("counted %s", res.Message)
 	}
 }

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newApply(a *app) *cobra.Command {
+	f := &runFlags{}
+	c := &cobra.Command{
+		Use:     "apply FILE.sloth [WORKFLOW]",
+		Short:   "Bring hosts into the state that a file describes",
+		Example: "  sloth apply -i hosts.yaml site.sloth\n  sloth apply -i hosts.yaml -l 'web-*' -b site.sloth",
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			v := &invocation{app: a, flags: f, file: args[0], onHosts: true, what: "apply"}
+			if len(args) == 2 {
+				v.workflow = args[1]
+			}
+			if f.check {
+				v.what = "plan"
+			}
+			return v.run(cmd.Context())
+		},
+	}
+	f.add(c.Flags(), "")
+	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "with --check: exit 3 when there are changes")
+	c.MarkFlagsMutuallyExclusive("tags", "start-at-task")
+	return c
+}
+
+func newPlan(a *app) *cobra.Command {
+	f := &runFlags{}
+	c := &cobra.Command{
+		Use:     "plan FILE.sloth [WORKFLOW]",
+		Short:   "Show what apply would change, and change nothing",
+		Example: "  sloth plan -i hosts.yaml site.sloth",
+		Args:    cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f.check, f.diff = true, true
+			v := &invocation{app: a, flags: f, file: args[0], onHosts: true, what: "plan"}
+			if len(args) == 2 {
+				v.workflow = args[1]
+			}
+			return v.run(cmd.Context())
+		},
+	}
+	f.add(c.Flags(), "oC")
+	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit 3 when there are changes")
+	return c
+}
+
+func newRun(a *app) *cobra.Command {
+	f := &runFlags{}
+	var file string
+	c := &cobra.Command{
+		Use:     "run -f FILE.sloth [WORKFLOW | STACK]",
+		Short:   "Run a workflow on this machine, which may delegate to hosts",
+		Example: "  sloth run -f deploy.sloth -v values.yaml\n  sloth run -f deploy.sloth --param version=1.2 --output json",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if file == "" {
+				return withHint(fmt.Errorf("no file is named"), "Name it with -f: sloth run -f deploy.sloth.")
+			}
+			v := &invocation{app: a, flags: f, file: file, what: "run"}
+			if len(args) == 1 {
+				v.workflow = args[0]
+			}
+			return v.run(cmd.Context())
+		},
+	}
+	fs := c.Flags()
+	f.add(fs, "fv")
+	fs.StringVarP(&file, "file", "f", "", "the .sloth `file`")
+	fs.BoolVar(&f.step, "interactive", false, "ask before each task")
+	return c
+}

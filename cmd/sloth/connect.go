@@ -1,0 +1,276 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/connection/local"
+	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/connection/ssh"
+	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/inventory"
+)
+
+// fleet is the hosts of one command: the inventory and the way to each.
+type fleet struct {
+	app   *app
+	flags *hostFlags
+	inv   *inventory.Inventory
+
+	dialer  *ssh.Dialer
+	pool    *connection.Pool
+	shims   shim.Binaries
+	options map[string]string
+
+	password *connection.Secret
+	become   *connection.Secret
+
+	aliases []string // of ssh_config, behind one empty; nil until asked
+	warned  sync.Map
+	// progress hears of uploads; it may be nil.
+	progress func(host string, done, total int64)
+}
+
+// openFleet reads the inventory and asks for the passwords that flags want.
+// scriptDir is where the .sloth file lies; empty: there is none.
+func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*fleet, error) {
+	fl := &fleet{app: a, flags: f, shims: shim.Default(), options: map[string]string{}}
+	extra, err := inventory.ParseVars(f.extra)
+	if err != nil {
+		return nil, err
+	}
+	sources := f.inventory
+	if len(sources) == 0 {
+		if sources, err = inventory.FindDefault("."); err != nil {
+			return nil, err
+		}
+	}
+	fl.inv, err = inventory.Load(ctx, sources, inventory.Options{ScriptDir: scriptDir, ExtraVars: extra, AllowEmpty: f.allowEmpty, Warn: fl.warn})
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range f.sshOptions {
+		k, v, ok := strings.Cut(o, "=")
+		if !ok {
+			k, v, ok = strings.Cut(strings.TrimSpace(o), " ")
+		}
+		if !ok {
+			return nil, withHint(fmt.Errorf("-o %q is no option", o), "Write it as ssh does: -o Key=Value.")
+		}
+		fl.options[strings.ToLower(strings.TrimSpace(k))] = strings.TrimSpace(v)
+	}
+	if f.askPass {
+		if fl.password, err = a.password("SSH password: "); err != nil {
+			return nil, err
+		}
+	}
+	if f.askBecome {
+		if fl.become, err = a.password("BECOME password: "); err != nil {
+			return nil, err
+		}
+	}
+	fl.dialer = ssh.NewDialer(fl.sshSettings())
+	fl.pool = connection.NewPool(fl.dial, connection.PoolOptions{})
+	return fl, nil
+}
+
+func (a *app) password(prompt string) (*connection.Secret, error) {
+	text, err := a.askSecret(prompt)
+	if err != nil {
+		return nil, err
+	}
+	return connection.NewSecret(text), nil
+}
+
+func (fl *fleet) sshSettings() ssh.Config {
+	c := ssh.Config{ConfigFile: fl.flags.sshConfig, Options: fl.options, Warn: fl.warn}
+	if t := fl.flags.timeout; t > 0 {
+		c.ConnectTimeout, c.HandshakeTimeout, c.AuthTimeout, c.ChannelTimeout = t, t, t, t
+	}
+	if fl.app.canAsk() {
+		c.HostKeyAsk = fl.askHostKey
+		c.Passphrase = func(_ context.Context, file string, _ int) (*connection.Secret, error) {
+			return fl.app.password(fmt.Sprintf("Passphrase of %s: ", file))
+		}
+	}
+	return c
+}
+
+func (fl *fleet) askHostKey(_ context.Context, q ssh.HostKeyQuestion) (bool, error) {
+	return fl.app.confirm(fmt.Sprintf("The host %s (%s) is not known. Its %s key is %s.\nTrust it from now on?", q.Host, q.Address, q.Type, q.Fingerprint))
+}
+
+// addAliases makes hosts of those names in pattern that only ~/.ssh/config
+// knows.
+func (fl *fleet) addAliases(pattern string) {
+	for _, name := range strings.FieldsFunc(pattern, func(r rune) bool { return r == ',' || r == ':' || r == ' ' }) {
+		name = strings.TrimLeft(name, "&!")
+		if hosts, err := fl.inv.Match(name, ""); err == nil && len(hosts) > 0 {
+			continue
+		}
+		if fl.aliases == nil {
+			fl.aliases = append([]string{""}, ssh.Aliases(fl.flags.sshConfig, "")...)
+		}
+		if slices.Contains(fl.aliases[1:], name) {
+			fl.inv.AddHost(name, "ssh_config")
+		}
+	}
+}
+
+func (fl *fleet) warn(message string) {
+	if _, again := fl.warned.LoadOrStore(message, true); !again {
+		fmt.Fprintf(fl.app.stderr, "%s %s\n", fl.app.paint("33", "warning:"), indent(message))
+	}
+}
+
+func (fl *fleet) close() {
+	_ = fl.pool.Close() // what is still open ends with the process
+	_ = fl.dialer.Close()
+}
+
+func (fl *fleet) dial(ctx context.Context, t connection.Target) (connection.Conn, error) {
+	switch t.Kind {
+	case "local":
+		return local.New(), nil
+	case "", "ssh", "smart", "paramiko", "paramiko_ssh":
+		return fl.dialer.Dial(ctx, t)
+	}
+	return nil, &connection.Error{Class: connection.ClassTCP, Host: t.Name, Op: "connect", Err: fmt.Errorf("there is no connection of kind %q", t.Kind), Hint: "Use ssh or local."}
+}
+
+// target says how host is reached: its own settings, then the flags'.
+func (fl *fleet) target(host string) (connection.Target, inventory.Login, error) {
+	l, err := fl.inv.Login(host)
+	if err != nil {
+		return connection.Target{}, l, err
+	}
+	f := fl.flags
+	t := connection.Target{
+		Name: host, Kind: l.Kind, Address: l.Address, Port: l.Port, User: l.User, PrivateKeyFile: l.PrivateKeyFile,
+		Password: l.Password, Jump: l.Jump, Options: l.Options,
+	}
+	// As in Ansible the inventory wins over -u, --private-key and -c, which are
+	// what hosts that say nothing get.
+	if t.User == "" {
+		t.User = f.user
+	}
+	if t.PrivateKeyFile == "" {
+		t.PrivateKeyFile = f.key
+	}
+	if t.Kind == "" {
+		t.Kind = f.kind
+	}
+	if t.Password == nil {
+		t.Password = fl.password
+	}
+	if f.jump != "" {
+		t.Jump = f.jump
+	}
+	return t, l, nil
+}
+
+// conn is the one connection to host.
+func (fl *fleet) conn(ctx context.Context, host string) (connection.Conn, inventory.Login, error) {
+	t, l, err := fl.target(host)
+	if err != nil {
+		return nil, l, err
+	}
+	c, err := fl.pool.Get(ctx, t)
+	return c, l, err
+}
+
+// becomeOf says whom tasks on host become, and how.
+func (fl *fleet) becomeOf(l inventory.Login) (who string, how wire.Become) {
+	f := fl.flags
+	who = l.BecomeUser
+	if f.becomeUser != "" {
+		who = f.becomeUser
+	}
+	if who == "" {
+		who = "root"
+	}
+	if !l.Become && !f.become {
+		who = ""
+	}
+	how.Method = l.BecomeMethod
+	if f.becomeMethod != "" {
+		how.Method = f.becomeMethod
+	}
+	secret := l.BecomePassword
+	if secret == nil {
+		secret = fl.become
+	}
+	if secret != nil {
+		how.Password, how.HasPassword = []byte(secret.Reveal()), true
+	}
+	return who, how
+}
+
+// session opens a worker on host.
+func (fl *fleet) session(ctx context.Context, host, runID string, check bool) (*shim.Session, error) {
+	c, l, err := fl.conn(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	_, how := fl.becomeOf(l)
+	o := shim.Options{Host: host, RunID: runID, Binaries: fl.shims, Check: check, Verify: fl.flags.verifyShim, Become: how}
+	if fl.progress != nil {
+		o.Progress = func(done, total int64) { fl.progress(host, done, total) }
+	}
+	return shim.Open(ctx, c, o)
+}
+
+// fleetHosts is the inventory as the runner sees it.
+type fleetHosts struct{ *fleet }
+
+func (h fleetHosts) Match(pattern, limit string) ([]string, error) {
+	return h.inv.Match(pattern, limit)
+}
+func (h fleetHosts) Vars(host string) map[string]any { return h.inv.Vars(host) }
+func (h fleetHosts) Groups(host string) []string     { return h.inv.Groups(host) }
+
+func (h fleetHosts) Address(host string) string {
+	if l, err := h.inv.Login(host); err == nil && l.Address != "" {
+		return l.Address
+	}
+	return host
+}
+
+func (h fleetHosts) Become(host string) string {
+	l, err := h.inv.Login(host)
+	if err != nil {
+		return ""
+	}
+	who, _ := h.becomeOf(l)
+	return who
+}
+
+// me is who runs this, for records and locks.
+func me() string {
+	u, err := user.Current()
+	if err != nil {
+		return "somebody"
+	}
+	return u.Username
+}
+
+// newRunID names a run: when it began, and something that makes it the only one.
+func newRunID(now time.Time) string {
+	return fmt.Sprintf("%s-%s", now.UTC().Format("20060102-150405"), randomText(6))
+}
+
+// scriptDir is the folder that a file's own files are in.
+func scriptDir(file string) (string, error) {
+	abs, err := filepath.Abs(file)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Dir(abs), nil
+}

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sloth-runner/sloth/cmd/sloth/render"
+	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/inventory"
+	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/spf13/cobra"
+)
+
+// maxKept is how much of one host's output is kept for the end.
+const maxKept = 4 << 20
+
+// adhoc is one command on many hosts, over plain SSH.
+type adhoc struct {
+	app     *app
+	flags   *hostFlags
+	fleet   *fleet
+	command string
+	stream  bool
+	limit   time.Duration
+
+	mu sync.Mutex // guards what is streamed
+}
+
+func newExec(a *app) *cobra.Command {
+	x := &adhoc{app: a, flags: &hostFlags{}}
+	var module string
+	c := &cobra.Command{
+		Use:   "exec PATTERN COMMAND | exec PATTERN -m MODULE [KEY=VALUE…]",
+		Short: "Run one command, or one module function, on many hosts",
+		Example: `  sloth exec 'web-*' "systemctl restart nginx" -b
+  sloth exec all -m file_ops.stat path=/etc/hosts`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case module != "":
+				return x.callModule(cmd.Context(), args[0], module, args[1:])
+			case len(args) < 2:
+				return withHint(errors.New("there is no command to run"), `sloth exec PATTERN "COMMAND".`)
+			}
+			x.command = strings.Join(args[1:], " ")
+			return x.run(cmd.Context(), args[0])
+		},
+	}
+	x.flags.add(c.Flags(), "")
+	c.Flags().StringVarP(&module, "module", "m", "", "call this `function` of a module instead")
+	c.Flags().BoolVar(&x.stream, "stream", false, "show output as it comes, each line behind its host")
+	c.Flags().DurationVar(&x.limit, "command-timeout", 0, "end the command after this long")
+	c.Flags().SetInterspersed(true)
+	return c
+}
+
+// hosts opens the fleet and matches the pattern.
+func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
+	fl, err := x.app.openFleet(ctx, x.flags, "")
+	if err != nil {
+		return nil, err
+	}
+	x.fleet = fl
+	fl.addAliases(pattern)
+	return fl.inv.Match(pattern, x.flags.limit)
+}
+
+func (x *adhoc) run(ctx context.Context, pattern string) error {
+	hosts, err := x.hosts(ctx, pattern)
+	if err != nil {
+		return err
+	}
+	defer x.fleet.close()
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	results := make([]render.HostOutput, len(hosts))
+	each(hosts, x.flags.forks, func(i int, host string) { results[i] = x.one(ctx, host) })
+	if err := x.report(results); err != nil {
+		return err
+	}
+	return verdict(ctx, results)
+}
+
+// each calls f for every host, n at once.
+func each(hosts []string, n int, f func(i int, host string)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, max(n, 1))
+	for i, h := range hosts {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i, h)
+		})
+	}
+	wg.Wait()
+}
+
+// one runs the command on one host.
+func (x *adhoc) one(ctx context.Context, host string) render.HostOutput {
+	out := render.HostOutput{Host: host}
+	if x.limit > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, x.limit, fmt.Errorf("the command did not end within %s", x.limit))
+		defer cancel()
+	}
+	c, l, err := x.fleet.conn(ctx, host)
+	if err != nil {
+		out.Failure = failureOf(err)
+		return out
+	}
+	line, stdin := x.command, io.Reader(nil)
+	who, how := x.fleet.becomeOf(l)
+	if who != "" {
+		if line, err = becomeLine(how.Method, who, x.command, how.HasPassword); err != nil {
+			out.Failure = failureOf(err)
+			return out
+		}
+		if how.HasPassword {
+			stdin = bytes.NewReader(append(bytes.Clone(how.Password), '\n'))
+		}
+	}
+	stdout, stderr := &kept{limit: maxKept}, &kept{limit: maxKept}
+	var w1, w2 io.Writer = stdout, stderr
+	if x.stream {
+		l1, l2 := &lines{x: x, host: host, to: x.app.stdout}, &lines{x: x, host: host, to: x.app.stderr}
+		defer l1.flush()
+		defer l2.flush()
+		w1, w2 = io.MultiWriter(stdout, l1), io.MultiWriter(stderr, l2)
+	}
+	err = connection.Run(ctx, c, connection.Command{Line: line}, stdin, w1, w2)
+	out.Stdout, out.Stderr, out.Truncated = stdout.data, stderr.data, stdout.cut || stderr.cut
+	var exit *connection.ExitError
+	switch {
+	case errors.As(err, &exit) && exit.Signal == "":
+		out.ExitCode = exit.Code
+		if who != "" && bytes.Contains(out.Stderr, []byte("password is required")) {
+			out.Failure = &event.Failure{Class: "become", Message: "sudo needs a password", Hint: "Use -K."}
+		}
+	case err != nil:
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		out.Failure = failureOf(err)
+	}
+	return out
+}
+
+// becomeLine wraps a command line for another user.
+func becomeLine(method, who, command string, password bool) (string, error) {
+	inner := "/bin/sh -c " + quote(command)
+	switch method {
+	case "", "sudo":
+		if password {
+			return "sudo -S -p '' -u " + quote(who) + " -- " + inner, nil
+		}
+		return "sudo -n -u " + quote(who) + " -- " + inner, nil
+	case "doas":
+		return "doas -n -u " + quote(who) + " " + inner, nil
+	case "su":
+		return "su -s /bin/sh -c " + quote(command) + " " + quote(who), nil
+	}
+	return "", fmt.Errorf("there is no become method %q; use sudo, doas or su", method)
+}
+
+// quote makes text one word for any login shell.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'" }
+
+func failureOf(err error) *event.Failure {
+	var c *connection.Error
+	if errors.As(err, &c) {
+		return &event.Failure{Class: string(c.Class), Message: c.Error(), Hint: c.Hint}
+	}
+	return &event.Failure{Class: string(connection.ClassTask), Message: err.Error()}
+}
+
+// report shows all results, folded where they are the same.
+func (x *adhoc) report(results []render.HostOutput) error {
+	switch x.flags.output {
+	case "json", "ndjson":
+		return x.reportJSON(results)
+	case "", "basic", "enhanced", "rich", "modern":
+	default:
+		return fmt.Errorf("exec has no --output %s; it has basic, json and ndjson", x.flags.output)
+	}
+	if x.stream {
+		for i := range results {
+			results[i].Stdout, results[i].Stderr = nil, nil
+		}
+		results = onlyBad(results)
+	}
+	return render.WriteFolded(x.app.stdout, results, render.Options{Color: color(x.app.stdout), Fold: inventory.Fold})
+}
+
+func onlyBad(results []render.HostOutput) []render.HostOutput {
+	var out []render.HostOutput
+	for _, r := range results {
+		if r.Failure != nil || r.ExitCode != 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+type hostJSON struct {
+	Host     string         `json:"host"`
+	ExitCode int            `json:"exit_code"`
+	Stdout   string         `json:"stdout"`
+	Stderr   string         `json:"stderr"`
+	Cut      bool           `json:"truncated"`
+	Error    *event.Failure `json:"error"`
+}
+
+func (x *adhoc) reportJSON(results []render.HostOutput) error {
+	enc := json.NewEncoder(x.app.stdout)
+	rows := make([]hostJSON, len(results))
+	for i, r := range results {
+		rows[i] = hostJSON{r.Host, r.ExitCode, string(r.Stdout), string(r.Stderr), r.Truncated, r.Failure}
+		if x.flags.output == "ndjson" {
+			if err := enc.Encode(rows[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if x.flags.output == "ndjson" {
+		return nil
+	}
+	enc.SetIndent("", "  ")
+	return enc.Encode(map[string]any{"hosts": rows})
+}
+
+// verdict is the exit code of many hosts: a failed command outranks a host
+// that could not be reached.
+func verdict(ctx context.Context, results []render.HostOutput) error {
+	code := exitOK
+	for _, r := range results {
+		switch {
+		case ctx.Err() != nil:
+			return exitError{exitInterrupted}
+		case r.ExitCode != 0, r.Failure != nil && (r.Failure.Class == "task" || r.Failure.Class == "become"):
+			code = exitFailed
+		case r.Failure != nil && code == exitOK:
+			code = exitUnreachable
+		}
+	}
+	if code != exitOK {
+		return exitError{code}
+	}
+	return nil
+}
+
+// kept keeps the beginning of what is written to it.
+type kept struct {
+	data  []byte
+	limit int
+	cut   bool
+}
+
+func (k *kept) Write(p []byte) (int, error) {
+	n := min(len(p), k.limit-len(k.data))
+	k.data = append(k.data, p[:n]...)
+	k.cut = k.cut || n < len(p)
+	return len(p), nil
+}
+
+// lines shows whole lines behind the host's name.
+type lines struct {
+	x    *adhoc
+	host string
+	to   io.Writer
+	rest []byte
+}
+
+const maxLine = 64 << 10
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.rest = append(l.rest, p...)
+	for {
+		i := bytes.IndexByte(l.rest, '\n')
+		if i < 0 && len(l.rest) < maxLine {
+			return len(p), nil
+		}
+		if i < 0 {
+			i = len(l.rest) - 1
+		}
+		l.line(l.rest[:i])
+		l.rest = append(l.rest[:0], l.rest[i+1:]...)
+	}
+}
+
+func (l *lines) line(b []byte) {
+	l.x.mu.Lock()
+	defer l.x.mu.Unlock()
+	fmt.Fprintf(l.to, "%s | %s\n", render.Name(l.host), render.Sanitize(string(b)))
+}
+
+func (l *lines) flush() {
+	if len(l.rest) > 0 {
+		l.line(l.rest)
+		l.rest = nil
+	}
+}

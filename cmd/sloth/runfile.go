@@ -1,0 +1,354 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sloth-runner/sloth/cmd/sloth/render"
+	"github.com/sloth-runner/sloth/inventory"
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/lua/dsl"
+	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/lua/goroutine"
+	"github.com/sloth-runner/sloth/modules/all"
+	"github.com/sloth-runner/sloth/runner"
+	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/template"
+	lua "github.com/yuin/gopher-lua"
+	"golang.org/x/term"
+	"gopkg.in/yaml.v3"
+)
+
+// invocation is one run of a .sloth file.
+type invocation struct {
+	app      *app
+	flags    *runFlags
+	file     string
+	workflow string // by name; empty: the file's only one
+	// onHosts says that a task without a host runs on the workflow's hosts
+	// (apply), and not here (run).
+	onHosts bool
+	what    string // "apply", "plan", "run"
+
+	fleet  *fleet
+	state  *stateAccess
+	runner *runner.Runner
+	show   render.Renderer
+	ended  event.RunDone
+	change bool
+}
+
+// run loads the file, shows what happens, and returns the exit code's error.
+func (v *invocation) run(ctx context.Context) error {
+	if err := existing(v.file); err != nil {
+		return err
+	}
+	dir, err := scriptDir(v.file)
+	if err != nil {
+		return err
+	}
+	params, values, err := v.arguments()
+	if err != nil {
+		return err
+	}
+	if v.fleet, err = v.app.openFleet(ctx, &v.flags.hostFlags, dir); err != nil {
+		return err
+	}
+	defer v.fleet.close()
+	v.fleet.addAliases(v.flags.hosts)
+
+	// First without effects: whatever is wrong is said before anything happens.
+	prog, vm, err := v.load(ctx, params, values, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = vm.Close() }()
+	for _, w := range prog.Warnings {
+		v.fleet.warn(w.Error())
+	}
+	w, err := v.choose(prog)
+	if err != nil {
+		return err
+	}
+	for _, t := range append(slices.Clone(prog.Tasks), prog.Ran...) {
+		v.fleet.addAliases(t.Target.Pattern)
+	}
+	if w != nil {
+		v.fleet.addAliases(w.Config.Hosts)
+	}
+	if done, err := v.listings(prog, w); done || err != nil {
+		return err
+	}
+	return v.execute(ctx, dir, prog, w, vm, params, values)
+}
+
+func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program, w *dsl.Workflow, vm *engine.VM, params map[string]any, values any) error {
+	if err := v.openShow(); err != nil {
+		return err
+	}
+	v.state = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file), check: v.flags.check}
+	defer v.state.close()
+	topLevel := len(prog.Ran) > 0 || prog.Effects > 0
+	opts := v.options(dir, params, values)
+	if topLevel {
+		// The file does things while it loads: load it again, for real.
+		fresh := newVM()
+		defer func() { _ = fresh.Close() }()
+		vm = fresh
+	}
+	opts.VM = vm
+	r, err := runner.New(ctx, opts)
+	if err != nil {
+		return err
+	}
+	v.runner = r
+	v.fleet.progress = func(host string, done, total int64) { r.Progress(host, "upload sloth-shim", done, total) }
+	stop := v.interrupts(r)
+	defer stop()
+
+	start := time.Now()
+	var code int
+	var failure error
+	if topLevel {
+		r.Begin()
+		if prog, vm, failure = v.load(ctx, params, values, r); failure == nil {
+			w, failure = v.choose(prog)
+		}
+	}
+	switch {
+	case failure != nil:
+		code = r.End(start, failure)
+	case w != nil:
+		code = r.RunWorkflow(ctx, w, prog.Handlers)
+	default:
+		code = r.End(start, nil)
+	}
+	if failure == nil && prog.Failed && code == exitOK {
+		code = exitFailed
+	}
+	err = r.Close()
+	if e := v.show.Close(); err == nil {
+		err = e
+	}
+	if failure != nil && code == exitOK {
+		code = exitUsage
+	}
+	if prog != nil && prog.Failed {
+		v.app.printError(fmt.Errorf("%s: %s", v.file, prog.Message))
+	}
+	if err != nil {
+		return err
+	}
+	if code == exitOK && v.flags.detailed && v.change {
+		code = exitChanges
+	}
+	if code != exitOK {
+		return exitError{code}
+	}
+	return nil
+}
+
+func newVM() *engine.VM {
+	return engine.New(dsl.VMOptions(engine.Options{Stuck: func(name string) {
+		fmt.Fprintf(os.Stderr, "sloth: %s does not end; a Lua loop ignores its deadline\n", name)
+		os.Exit(exitFailed)
+	}}))
+}
+
+// load runs the file's top level: without effects where r is nil.
+func (v *invocation) load(ctx context.Context, params map[string]any, values any, r *runner.Runner) (*dsl.Program, *engine.VM, error) {
+	vm := newVM()
+	o := dsl.Options{
+		Params: params, Values: values, Modules: all.Modules(), Inert: r == nil,
+		Prompt: func(_ context.Context, name string, secret bool) (string, error) { return v.app.ask(name+": ", secret) },
+		Pause: func(_ context.Context, message string) error {
+			_, err := v.app.ask(message+" [Enter] ", false)
+			return err
+		},
+	}
+	if r != nil {
+		vm = r.VM()
+		env := r.Env(0)
+		env.Call.Log = func(level, message string, fields map[string]any) {
+			r.Emit(event.Log{Where: event.Where{Host: runner.Local}, Level: level, Message: message, Fields: fields})
+		}
+		o.Env = &env
+	}
+	// Tasks may run others, whether or not the file itself does.
+	o.RunTask = func(ctx context.Context, t *dsl.Task) ([]lua.LValue, error) {
+		if v.runner == nil {
+			return nil, errors.New("nothing runs while the file is only read")
+		}
+		return v.runner.RunTask(ctx, t)
+	}
+	bind.Install(vm, o.Modules)
+	goroutine.Install(vm)
+	loader := dsl.Install(vm, o)
+	vm.Pristine()
+	prog, err := loader.LoadFile(ctx, v.file)
+	if err != nil && r == nil {
+		_ = vm.Close()
+	}
+	return prog, vm, err
+}
+
+// arguments reads --param and --values.
+func (v *invocation) arguments() (map[string]any, any, error) {
+	var values any
+	params := map[string]any{}
+	if f := v.flags.values; f != "" {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return nil, nil, fmt.Errorf("read values: %w", err)
+		}
+		if err := yaml.Unmarshal(text, &values); err != nil {
+			return nil, nil, fmt.Errorf("read values %s: %w", f, err)
+		}
+		if m, ok := values.(map[string]any); ok {
+			if p, ok := m["params"].(map[string]any); ok {
+				params = p
+			}
+		} else if values != nil {
+			return nil, nil, fmt.Errorf("read values %s: the file must be a map", f)
+		}
+	}
+	for _, p := range v.flags.params {
+		k, val, ok := strings.Cut(p, "=")
+		if !ok {
+			return nil, nil, withHint(fmt.Errorf("--param %q has no value", p), "Write --param name=value.")
+		}
+		params[k] = val
+	}
+	return params, values, nil
+}
+
+// choose finds the workflow to run; nil means that the file's own top level is
+// all there is.
+func (v *invocation) choose(prog *dsl.Program) (*dsl.Workflow, error) {
+	names := make([]string, 0, len(prog.Workflows))
+	for _, w := range prog.Workflows {
+		if w.Name == v.workflow {
+			return w, nil
+		}
+		names = append(names, w.Name)
+	}
+	switch {
+	case v.workflow != "" && v.what != "run":
+		return nil, fmt.Errorf("%s has no workflow %q; it has %s", v.file, v.workflow, strings.Join(names, ", "))
+	case len(prog.Workflows) == 1:
+		return prog.Workflows[0], nil
+	case len(prog.Workflows) > 1:
+		return nil, withHint(fmt.Errorf("%s has several workflows: %s", v.file, strings.Join(names, ", ")), "Name the one to run behind the file.")
+	}
+	return nil, nil
+}
+
+func (v *invocation) options(dir string, params map[string]any, values any) runner.Options {
+	o := runner.Options{
+		RunID: newRunID(time.Now()), Emit: v.handle, HostsByDefault: v.onHosts, DefaultPattern: v.flags.hosts,
+		Limit: v.flags.limit, AllowEmpty: v.flags.allowEmpty, Tags: v.flags.tags, SkipTags: v.flags.skipTags, StartAt: v.flags.startAt,
+		Forks: v.flags.forks, Check: v.flags.check, NoNested: v.flags.noNested, Params: params, Values: values, Root: dir,
+		Modules: all.Modules(), State: v.state.do, Require: dsl.Libraries(dir),
+		Render: func(src []byte, name, kind string, vars map[string]any) ([]byte, error) {
+			return template.Render(src, name, kind, vars)
+		},
+	}
+	if v.fleet.inv != nil {
+		o.Hosts = fleetHosts{v.fleet}
+	}
+	o.Open = func(ctx context.Context, host string) (runner.Session, error) {
+		return v.fleet.session(ctx, host, o.RunID, v.flags.check)
+	}
+	if v.flags.step {
+		o.Confirm = func(task string) bool {
+			ok, err := v.app.confirm("Run task " + task + "?")
+			return err == nil && ok
+		}
+	}
+	return o
+}
+
+// openShow makes the renderer of the run.
+func (v *invocation) openShow() error {
+	a := v.app
+	o := render.Options{
+		Color: color(a.stdout), Interactive: color(a.stdout), Verbosity: v.flags.verbosity, Diff: v.flags.diff || v.flags.check,
+		Fold: inventory.Fold, Stack: render.Stack{Name: v.stackName()},
+	}
+	if f, ok := a.stdout.(*os.File); ok && terminal(f) {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil {
+			o.Width, o.Height = w, h
+		}
+	}
+	var err error
+	v.show, err = render.New(v.flags.output, a.stdout, a.stderr, o)
+	if err != nil {
+		return withHint(err, "--output takes "+strings.Join(render.Kinds(), ", ")+".")
+	}
+	return nil
+}
+
+func (v *invocation) stackName() string {
+	if v.flags.stack != "" {
+		return v.flags.stack
+	}
+	return "default"
+}
+
+// handle gives each event to the renderer and keeps what the exit code needs.
+func (v *invocation) handle(e event.Event) {
+	switch e := e.(type) {
+	case event.TaskDone:
+		v.change = v.change || e.Changed
+	case event.RunDone:
+		v.ended = e
+	}
+	v.show.Handle(e)
+}
+
+// interrupts makes Ctrl-C stop after the current steps, the second kill them,
+// and the third leave at once.
+func (v *invocation) interrupts(r *runner.Runner) func() {
+	sig := make(chan os.Signal, 3)
+	signal.Notify(sig, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		for n := 1; ; n++ {
+			select {
+			case <-done:
+				return
+			case s := <-sig:
+				switch {
+				case n == 1 && s != syscall.SIGTERM:
+					fmt.Fprintln(v.app.stderr, "\nstopping after the current steps; press Ctrl-C again to end them")
+					r.Stop(false)
+				case n <= 2:
+					fmt.Fprintln(v.app.stderr, "\nending the current steps; press Ctrl-C again to leave at once")
+					r.Stop(true)
+				default:
+					fmt.Fprintln(v.app.stderr, "\nleft; what still runs on the hosts ends when they notice")
+					os.Exit(exitInterrupted)
+				}
+			}
+		}
+	}()
+	return func() { signal.Stop(sig); close(done); <-finished }
+}
+
+func randomText(n int) string {
+	b := make([]byte, (n+1)/2)
+	_, _ = rand.Read(b)
+	return hex.EncodeToString(b)[:n]
+}
