@@ -164,6 +164,16 @@ func (l *load) failed(ps Problems) {
 	}
 }
 
+// Lint finds what can be seen of a file's mistakes without running it: syntax,
+// undefined variables, methods, functions and arguments that do not exist.
+func (ld *Loader) Lint(ctx context.Context, path string, src []byte) Problems {
+	var k *known
+	ld.w.vm.Do(func(L *lua.LState) { k = ld.w.knowledge(L) })
+	return lint(k, path, src, func(how, name, from string) (string, []byte, error) {
+		return ld.w.source(ctx, how, name, from)
+	}).problems
+}
+
 // context surrounds the top level: module calls are counted.
 func (l *load) context(ctx context.Context, base *bind.Env) context.Context {
 	env := bind.Env{}
