@@ -18,7 +18,14 @@ func pair(t *testing.T) (*Conn, *Conn) {
 	t.Helper()
 	a, b := net.Pipe()
 	x, y := NewConn(a, a), NewConn(b, b)
-	t.Cleanup(func() { x.Close(); y.Close(); a.Close(); b.Close(); <-x.done; <-y.done })
+	t.Cleanup(func() {
+		x.Close()
+		y.Close()
+		a.Close()
+		b.Close()
+		<-x.done
+		<-y.done
+	})
 	return x, y
 }
 
