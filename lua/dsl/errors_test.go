@@ -143,6 +143,9 @@ task("a"):command(function()
 end):build()`, `
 site.sloth:4: undefined variable "nam_e"; did you mean "name"?
 site.sloth:5: undefined variable "conxection"`},
+		{"short names", "task('a'):command(function() lgo.info('x') ssh.connect() end):build()", `
+site.sloth:1: undefined variable "lgo"; did you mean "log"?
+site.sloth:1: undefined variable "ssh"`},
 		{"unknown module", `task("a"):command(function() fil_ops.copy("a") end):build()`, `
 site.sloth:1: undefined variable "fil_ops"; did you mean "file_ops"?`},
 		{"unknown function", `

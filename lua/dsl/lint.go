@@ -1,6 +1,7 @@
 package dsl
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -106,10 +107,19 @@ func (l *linter) checkRead(r globalRead) {
 	}
 	p := Problem{Pos: r.pos, Message: fmt.Sprintf("undefined variable %q", r.name)}
 	names := slices.Concat(r.scope.names(), slices.Sorted(maps.Keys(l.known.globals)), slices.Sorted(maps.Keys(l.set)))
-	if n := spec.Nearest(r.name, names); n != "" {
+	if n := spec.Nearest(r.name, names); n != "" && (len(r.name) > 3 || swapped(r.name, n)) {
 		p.Hint = fmt.Sprintf("did you mean %q?", n)
 	}
 	l.problems = append(l.problems, p)
+}
+
+// swapped reports whether two short words have the same letters; anything else
+// that is near to one of three letters is a guess.
+func swapped(a, b string) bool {
+	x, y := []byte(a), []byte(b)
+	slices.Sort(x)
+	slices.Sort(y)
+	return bytes.Equal(x, y)
 }
 
 func (l *linter) checkCall(c libraryCall) {
