@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -13,24 +15,34 @@ import (
 // ErrClosed is returned once a Conn was closed.
 var ErrClosed = errors.New("the link is closed")
 
-// queued is how many bytes Send lets wait before it makes its caller wait.
-const queued = 4 << 20
+// Bounds of the queues.
+const (
+	queued     = 4 << 20 // bytes that wait in a lane before Send makes its caller wait
+	maxUrgent  = 10_000  // urgent messages that nobody takes: the link is dead
+	controlRun = 8       // control frames in a row while bulk waits
+)
 
-// Conn sends and receives messages over one stream. Send may be called from
+// Conn sends and receives over one byte stream. Send may be called from
 // several goroutines, Receive from one.
 type Conn struct {
-	r reader
-	w io.Writer
+	r     reader
+	w     io.Writer
+	heard *heardReader
 
-	mu     sync.Mutex
-	room   *sync.Cond
-	work   *sync.Cond
-	normal []message
-	urgent []message
-	bytes  int
-	stream uint32
-	err    error // why nothing can be sent any more
-	done   chan struct{}
+	mu      sync.Mutex
+	room    *sync.Cond // something was taken from a queue, or all is over
+	work    *sync.Cond // something was put into one
+	urgent  []message
+	control queue
+	blobs   queue
+	chunks  []chunk // of raw streams, at most a few of each
+	run     int     // control frames in a row
+	turn    bool    // blobs and chunks alternate
+	stream  uint32
+	err     error // why nothing can be sent any more
+	done    chan struct{}
+
+	streams streams
 }
 
 type message struct {
@@ -39,33 +51,76 @@ type message struct {
 	data   []byte
 }
 
+// queue is a lane of messages that may be longer than a frame.
+type queue struct {
+	messages []message
+	bytes    int
+}
+
+// Message is an encoded message, as Encode makes it.
+type Message struct {
+	kind Kind
+	data []byte
+}
+
+// Len is the size of the encoded body in bytes.
+func (m Message) Len() int { return len(m.data) }
+
+// Encode turns v into a message of that kind; a nil v is one without a body.
+func Encode(kind Kind, v any) (Message, error) {
+	m := Message{kind: kind}
+	if v == nil {
+		return m, nil
+	}
+	var err error
+	if m.data, err = msgpack.Marshal(v); err != nil {
+		return m, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	limit := MaxMessage
+	if kind.lane() == laneUrgent {
+		limit = MaxPayload
+	}
+	if len(m.data) > limit {
+		return m, fmt.Errorf("encode %s: %d bytes are over the limit of %d", kind, len(m.data), limit)
+	}
+	return m, nil
+}
+
 // NewConn starts the goroutine that writes; Close ends it.
 func NewConn(r io.Reader, w io.Writer) *Conn {
-	c := &Conn{r: reader{r: r}, w: w, done: make(chan struct{})}
+	c := &Conn{w: w, done: make(chan struct{}), heard: &heardReader{r: r, born: time.Now()}}
+	c.r.r = c.heard
 	c.room, c.work = sync.NewCond(&c.mu), sync.NewCond(&c.mu)
+	c.streams.init()
 	go c.write()
 	return c
 }
 
-// Send queues v, encoded with msgpack, as a message of that kind. It returns
-// when there was room for it, not when it has arrived; order is kept, save that
-// urgent kinds overtake. A nil v is a message without a body.
+// Send queues v as a message of that kind: see Encode and Post.
 func (c *Conn) Send(ctx context.Context, kind Kind, v any) error {
-	var data []byte
-	if v != nil {
-		var err error
-		if data, err = msgpack.Marshal(v); err != nil {
-			return fmt.Errorf("encode %s: %w", kind, err)
-		}
+	m, err := Encode(kind, v)
+	if err != nil {
+		return err
 	}
-	if len(data) > MaxMessage {
-		return fmt.Errorf("encode %s: %d bytes are over the limit of %d", kind, len(data), MaxMessage)
-	}
+	return c.Post(ctx, m)
+}
+
+// Post queues a message. It returns when there was room for it, not when it has
+// arrived. Control messages keep their order, and so do blobs among themselves;
+// urgent kinds overtake both, and control overtakes blobs and raw streams.
+func (c *Conn) Post(ctx context.Context, e Message) error {
 	stop := context.AfterFunc(ctx, func() { c.mu.Lock(); c.room.Broadcast(); c.mu.Unlock() })
 	defer stop()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.err == nil && ctx.Err() == nil && !kind.urgent() && c.bytes > 0 && c.bytes+len(data) > queued {
+	q := &c.control
+	switch e.kind.lane() {
+	case laneUrgent:
+		return c.hurry(e)
+	case laneBulk:
+		q = &c.blobs
+	}
+	for c.err == nil && ctx.Err() == nil && q.bytes > 0 && q.bytes+len(e.data) > queued {
 		c.room.Wait()
 	}
 	if c.err != nil {
@@ -75,79 +130,140 @@ func (c *Conn) Send(ctx context.Context, kind Kind, v any) error {
 		return err
 	}
 	c.stream++
-	m := message{kind: kind, stream: c.stream, data: data}
-	if kind.urgent() {
-		c.urgent = append(c.urgent, m)
-	} else {
-		c.normal = append(c.normal, m)
-		c.bytes += len(data)
+	q.messages = append(q.messages, message{e.kind, c.stream, e.data})
+	q.bytes += len(e.data)
+	c.work.Signal()
+	return nil
+}
+
+// hurry queues an urgent message; c.mu is held. It never waits, so that whoever
+// reads may answer.
+func (c *Conn) hurry(e Message) error {
+	if c.err != nil {
+		return c.err
 	}
+	if len(c.urgent) >= maxUrgent {
+		return errors.New("the other side takes nothing")
+	}
+	c.stream++
+	c.urgent = append(c.urgent, message{e.kind, c.stream, e.data})
 	c.work.Signal()
 	return nil
 }
 
 // write sends frame by frame; between two frames of a long message whatever is
-// urgent goes first.
+// more urgent goes first.
 func (c *Conn) write() {
 	defer close(c.done)
 	for {
-		kind, stream, payload, ok := c.next()
+		f, ok := c.next()
 		if !ok {
 			return
 		}
-		if err := writeFrame(c.w, kind, stream, payload); err != nil {
+		if err := f.write(c.w); err != nil {
 			c.fail(fmt.Errorf("send: %w", err))
 			return
 		}
 	}
 }
 
-// next waits for the next frame to write.
-func (c *Conn) next() (Kind, uint32, []byte, bool) {
+// next waits for the next frame to write. What was queued before Close goes out.
+func (c *Conn) next() (frame, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.urgent) == 0 && len(c.normal) == 0 {
+	for {
+		if c.err != nil && !errors.Is(c.err, ErrClosed) {
+			return frame{}, false
+		}
+		if f, ok := c.pick(); ok {
+			c.room.Broadcast()
+			return f, true
+		}
 		if c.err != nil {
-			return 0, 0, nil, false
+			return frame{}, false
 		}
 		c.work.Wait()
 	}
-	if c.err != nil && !errors.Is(c.err, ErrClosed) {
-		return 0, 0, nil, false
-	}
+}
+
+func (c *Conn) pick() (frame, bool) {
 	if len(c.urgent) > 0 {
 		m := c.urgent[0]
-		c.urgent = c.urgent[1:]
-		return m.kind, m.stream, m.data, true
+		if c.urgent = c.urgent[1:]; len(c.urgent) == 0 {
+			c.urgent = nil
+		}
+		return frame{kind: m.kind, stream: m.stream, payload: m.data}, true
 	}
-	m := &c.normal[0]
+	bulk := len(c.blobs.messages) > 0 || len(c.chunks) > 0
+	if len(c.control.messages) > 0 && (!bulk || c.run < controlRun) {
+		c.run++
+		return c.control.take(), true
+	}
+	c.run = 0
+	if !bulk {
+		return frame{}, false
+	}
+	c.turn = !c.turn
+	if len(c.chunks) == 0 || c.turn && len(c.blobs.messages) > 0 {
+		return c.blobs.take(), true
+	}
+	k := c.chunks[0]
+	if c.chunks = c.chunks[1:]; len(c.chunks) == 0 {
+		c.chunks = nil
+	}
+	k.taken()
+	return k.frame, true
+}
+
+// take returns the next frame of a queue that is not empty.
+func (q *queue) take() frame {
+	m := &q.messages[0]
 	n := min(len(m.data), MaxPayload)
-	payload := m.data[:n]
+	f := frame{kind: m.kind, stream: m.stream, payload: m.data[:n]}
 	m.data = m.data[n:]
-	c.bytes -= n
-	c.room.Broadcast()
-	kind, stream := m.kind, m.stream
+	q.bytes -= n
 	if len(m.data) > 0 {
-		return kind | more, stream, payload, true
+		f.kind |= more
+		return f
 	}
-	if c.normal = c.normal[1:]; len(c.normal) == 0 {
-		c.normal = nil
+	q.messages[0] = message{}
+	if q.messages = q.messages[1:]; len(q.messages) == 0 {
+		q.messages = nil
 	}
-	return kind, stream, payload, true
+	return f
 }
 
 func (c *Conn) fail(err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.err == nil || errors.Is(c.err, ErrClosed) {
 		c.err = err
 	}
 	c.room.Broadcast()
 	c.work.Broadcast()
+	c.mu.Unlock()
+	c.streams.fail(err)
 }
 
-// Receive returns the next message. The body is the caller's.
-func (c *Conn) Receive() (Kind, []byte, error) { return c.r.next() }
+// Receive returns the next message; the body is the caller's. Frames of raw
+// streams are dealt with on the way. After an error there is nothing more.
+func (c *Conn) Receive() (Kind, []byte, error) {
+	for {
+		kind, stream, body, err := c.r.next()
+		if err == nil && kind >= kindData {
+			err = c.streams.handle(c, kind, stream, body)
+		}
+		if err != nil {
+			c.streams.fail(err)
+			return 0, nil, err
+		}
+		if kind < kindData {
+			return kind, body, nil
+		}
+	}
+}
+
+// Quiet is how long nothing at all has arrived, a part of a frame included.
+func (c *Conn) Quiet() time.Duration { return c.heard.quiet() }
 
 // Drain sends what is queued and lets nothing more in. It returns when all is
 // written, the stream failed, or ctx ended.
@@ -161,11 +277,11 @@ func (c *Conn) Drain(ctx context.Context) error {
 	}
 }
 
-// Close lets nothing more be sent. Whoever owns the stream closes that, which
-// ends a Receive under way; Close must be followed by it.
+// Close lets nothing more be sent. Whoever owns the byte stream closes that,
+// which ends a Receive under way; Close must be followed by it.
 func (c *Conn) Close() {
 	c.mu.Lock()
-	c.normal, c.urgent, c.bytes = nil, nil, 0
+	c.urgent, c.control, c.blobs, c.chunks = nil, queue{}, queue{}, nil
 	c.mu.Unlock()
 	c.fail(ErrClosed)
 }
@@ -179,4 +295,24 @@ func Decode(kind Kind, body []byte, v any) error {
 		return fmt.Errorf("%w: %s: %w", ErrProtocol, kind, err)
 	}
 	return nil
+}
+
+// heardReader knows when something last arrived. Whole messages would be too
+// coarse: a large one takes a while on a slow link.
+type heardReader struct {
+	r    io.Reader
+	born time.Time
+	last atomic.Int64 // since born
+}
+
+func (h *heardReader) Read(p []byte) (int, error) {
+	n, err := h.r.Read(p)
+	if n > 0 {
+		h.last.Store(int64(time.Since(h.born)))
+	}
+	return n, err
+}
+
+func (h *heardReader) quiet() time.Duration {
+	return time.Since(h.born) - time.Duration(h.last.Load())
 }

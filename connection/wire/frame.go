@@ -1,5 +1,5 @@
 // Package wire is how a controller and the worker on a host speak: frames on
-// one byte stream, messages in frames. docs/wire.md describes it.
+// one byte stream; messages and raw streams in frames. docs/wire.md describes it.
 package wire
 
 import (
@@ -12,7 +12,7 @@ import (
 
 // Version is the protocol's. Controller and shim are always of one build, so
 // another version on the other side means that something is wrong.
-const Version = 1
+const Version = 2
 
 // Limits that hold whoever is on the other side.
 const (
@@ -20,13 +20,14 @@ const (
 	MaxPayload = 64 << 10
 	// MaxMessage is the most one message is put together from.
 	MaxMessage = 64 << 20
-	// maxOpen is how many unfinished messages one side may have.
-	maxOpen = 8
+	// maxOpen is how many unfinished messages one side may have: it needs one
+	// of control and one of bulk.
+	maxOpen = 4
 	// maxOpenBytes bounds what unfinished messages hold together.
 	maxOpenBytes = MaxMessage + 8*MaxPayload
 )
 
-// Kind is the type of a message.
+// Kind is the type of a frame and of the message in it.
 type Kind uint8
 
 // The kinds. A frame's type byte is the kind, with more set while further
@@ -45,22 +46,37 @@ const (
 	KindPing
 	KindPong
 	KindBye
+	// Frames of raw streams. They never leave this package.
+	kindData
+	kindFinish
+	kindCredit
+	kindStop
 	kindEnd // one past the last
 
 	more Kind = 0x80
 )
 
-// urgent messages overtake the others: they are small and change what the rest
-// means.
-func (k Kind) urgent() bool {
+// lane says which queue a kind waits in.
+type lane uint8
+
+const (
+	laneUrgent  lane = iota // small, and changes what the rest means: overtakes
+	laneControl             // in order
+	laneBulk                // gives way to control
+)
+
+func (k Kind) lane() lane {
 	switch k {
-	case KindCancel, KindAck, KindPing, KindPong, KindBye:
-		return true
+	case KindCancel, KindAck, KindPing, KindPong, KindBye, kindCredit, kindStop:
+		return laneUrgent
+	case KindBlob, kindData, kindFinish:
+		return laneBulk
 	}
-	return false
+	return laneControl
 }
 
-var names = [...]string{"", "hello", "welcome", "blob", "job", "done", "event", "call", "reply", "cancel", "ack", "ping", "pong", "bye"}
+var names = [...]string{"", "hello", "welcome", "blob", "job", "done", "event", "call", "reply", "cancel", "ack", "ping", "pong", "bye",
+	"data", "finish", "credit", "stop"}
 
 func (k Kind) String() string {
 	if int(k) < len(names) {
@@ -76,18 +92,32 @@ const header = 1 + 4 + 4
 // ErrProtocol is wrapped by every error about what the other side sent.
 var ErrProtocol = errors.New("not sloth's protocol")
 
-var buffers = sync.Pool{New: func() any { b := make([]byte, header+MaxPayload); return &b }}
+// buffer holds one frame.
+type buffer [header + MaxPayload]byte
 
-// writeFrame writes one frame in one Write.
-func writeFrame(w io.Writer, kind Kind, stream uint32, payload []byte) error {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	b := (*buf)[:header+len(payload)]
-	b[0] = byte(kind)
-	binary.BigEndian.PutUint32(b[1:], stream)
-	binary.BigEndian.PutUint32(b[5:], uint32(len(payload)))
-	copy(b[header:], payload)
-	_, err := w.Write(b)
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// frame is one frame to be sent. Either payload is somebody else's, or own is a
+// pooled buffer that holds it already, behind room for the header.
+type frame struct {
+	kind    Kind
+	stream  uint32
+	payload []byte
+	own     *buffer
+}
+
+// write sends the frame in one Write and gives its buffer back.
+func (f frame) write(w io.Writer) error {
+	b := f.own
+	if b == nil {
+		b = buffers.Get().(*buffer)
+		copy(b[header:], f.payload)
+	}
+	defer buffers.Put(b)
+	b[0] = byte(f.kind)
+	binary.BigEndian.PutUint32(b[1:], f.stream)
+	binary.BigEndian.PutUint32(b[5:], uint32(len(f.payload)))
+	_, err := w.Write(b[:header+len(f.payload)])
 	return err
 }
 
@@ -103,38 +133,46 @@ type partial struct {
 	data []byte
 }
 
-// next returns the next whole message.
-func (r *reader) next() (Kind, []byte, error) {
+// next returns the next whole message or stream frame.
+func (r *reader) next() (Kind, uint32, []byte, error) {
 	for {
 		var h [header]byte
 		if _, err := io.ReadFull(r.r, h[:]); err != nil {
-			return 0, nil, err
+			return 0, 0, nil, err
 		}
 		kind, stream, size := Kind(h[0]), binary.BigEndian.Uint32(h[1:]), binary.BigEndian.Uint32(h[5:])
 		last := kind&more == 0
 		kind &^= more
 		if kind == 0 || kind >= kindEnd {
-			return 0, nil, fmt.Errorf("%w: a frame of type %d", ErrProtocol, h[0])
+			return 0, 0, nil, fmt.Errorf("%w: a frame of type %d", ErrProtocol, h[0])
 		}
 		if size > MaxPayload {
-			return 0, nil, fmt.Errorf("%w: a frame of %d bytes, the limit is %d", ErrProtocol, size, MaxPayload)
+			return 0, 0, nil, fmt.Errorf("%w: a frame of %d bytes, the limit is %d", ErrProtocol, size, MaxPayload)
+		}
+		// A message is split only where it must be: an endless sequence of tiny
+		// pieces would cost its reader without ever reaching a limit.
+		if !last && (size != MaxPayload || kind.lane() == laneUrgent || kind >= kindData) {
+			return 0, 0, nil, fmt.Errorf("%w: a %s in pieces of %d bytes", ErrProtocol, kind, size)
 		}
 		p := r.open[stream]
+		if kind >= kindData {
+			p = nil // raw streams have numbers of their own
+		}
 		if p == nil && last {
 			data := make([]byte, size)
 			if _, err := io.ReadFull(r.r, data); err != nil {
-				return 0, nil, unexpected(err)
+				return 0, 0, nil, unexpected(err)
 			}
-			return kind, data, nil
+			return kind, stream, data, nil
 		}
 		if err := r.append(p, kind, stream, int(size)); err != nil {
-			return 0, nil, err
+			return 0, 0, nil, err
 		}
 		if last {
 			p = r.open[stream]
 			delete(r.open, stream)
 			r.held -= len(p.data)
-			return kind, p.data, nil
+			return kind, stream, p.data, nil
 		}
 	}
 }

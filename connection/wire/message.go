@@ -1,22 +1,19 @@
 package wire
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"strings"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
 
 // Hello is the controller's first message.
 type Hello struct {
-	Version int    `msgpack:"v"`
-	RunID   string `msgpack:"r"`
-	Check   bool   `msgpack:"c,omitempty"`
-	Become  Become `msgpack:"b"`
+	Version int `msgpack:"v"`
+	// Build is the controller's version, for messages.
+	Build  string `msgpack:"bu,omitempty"`
+	RunID  string `msgpack:"r"`
+	Check  bool   `msgpack:"c,omitempty"` // a plan: nothing is changed
+	Become Become `msgpack:"b"`
 	// Env is added to the environment of everything that runs.
 	Env map[string]string `msgpack:"e,omitempty"`
 }
@@ -30,6 +27,11 @@ type Become struct {
 	HasPassword bool `msgpack:"h,omitempty"`
 }
 
+// Format keeps the password out of whatever is printed.
+func (b Become) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{%s password:%v}", b.Method, b.HasPassword)
+}
+
 // Welcome is the worker's first message.
 type Welcome struct {
 	Version   int    `msgpack:"v"`
@@ -39,8 +41,13 @@ type Welcome struct {
 	Home      string `msgpack:"h"`
 	OS        string `msgpack:"o"`
 	Arch      string `msgpack:"a"`
-	BootID    string `msgpack:"b"`
-	MachineID string `msgpack:"m"`
+	BootID    string `msgpack:"b"` // changes with every boot; empty where there is none
+	MachineID string `msgpack:"m"` // stays; empty where there is none
+	// RunDir is where this user's runs are kept, once there is something to
+	// keep. It need not exist.
+	RunDir string `msgpack:"d"`
+	// Shim is the base name of the program file, which holds its hash.
+	Shim string `msgpack:"s"`
 }
 
 // Blob is content that jobs refer to by the hex SHA-256 of it.
@@ -54,6 +61,9 @@ type Job struct {
 	ID   string             `msgpack:"i"`
 	Kind string             `msgpack:"k"`
 	Body msgpack.RawMessage `msgpack:"b"`
+	// Last says that no other job follows: the worker ends with it, and the
+	// controller need not say so later.
+	Last bool `msgpack:"l,omitempty"`
 }
 
 // Done is the end of a job. Err is a failure to do it at all; how its steps
@@ -79,6 +89,9 @@ type Call struct {
 	Job     string `msgpack:"j"`
 	Service string `msgpack:"s"`
 	Body    []byte `msgpack:"b"`
+	// Stream is the number of a raw stream that takes what is too big for a
+	// Reply; 0: none.
+	Stream uint32 `msgpack:"st,omitempty"`
 }
 
 // Reply answers a Call.
@@ -88,76 +101,17 @@ type Reply struct {
 	Err  string `msgpack:"e,omitempty"`
 }
 
-// Cancel ends a job. Without Hard the step that runs may finish and no other
-// begins; with it the step's processes are ended. An empty Job means all jobs.
+// Cancel ends a job, or with Step one step of it that has not ended. Without
+// Hard a step that runs may finish, but none begins; with it the step's
+// processes are ended. An empty Job means all jobs.
 type Cancel struct {
 	Job  string `msgpack:"j"`
 	Step string `msgpack:"s,omitempty"`
 	Hard bool   `msgpack:"h,omitempty"`
 }
 
-// Ack says up to which event everything has arrived.
+// Ack says up to which event everything has arrived, so that the worker may
+// forget it.
 type Ack struct {
 	Seq uint64 `msgpack:"s"`
 }
-
-// Mark begins the line that a worker, or the shell that looked for it, prints
-// before anything else of ours. What comes before it is noise of the login.
-const Mark = "SLOTH/1 "
-
-// maxNoise bounds what a login may print before the mark.
-const maxNoise = 64 << 10
-
-// ErrNoise is wrapped when a login printed too much, or ended, before the mark.
-var ErrNoise = errors.New("the login shell did not start the worker")
-
-// ReadMark skips what the login prints and returns the rest of the line that
-// begins with Mark. It reads not one byte further.
-func ReadMark(r io.Reader) (string, error) {
-	br, ok := r.(io.ByteReader)
-	if !ok {
-		br = bufio.NewReaderSize(oneByte{r}, 16)
-	}
-	var noise, line []byte
-	for n := 0; n < maxNoise; n++ {
-		b, err := br.ReadByte()
-		if err != nil {
-			return "", noiseError(noise, line, err)
-		}
-		if b != '\n' {
-			line = append(line, b)
-			continue
-		}
-		// A prompt without a newline may stand before the mark.
-		if i := bytes.LastIndex(line, []byte(Mark)); i >= 0 {
-			return strings.TrimRight(string(line[i+len(Mark):]), "\r"), nil
-		}
-		if len(bytes.TrimSpace(noise)) == 0 {
-			noise = append(noise[:0], line...)
-		}
-		line = line[:0]
-	}
-	return "", noiseError(noise, line, fmt.Errorf("it printed %d bytes", maxNoise))
-}
-
-func noiseError(noise, line []byte, err error) error {
-	if len(bytes.TrimSpace(noise)) == 0 {
-		noise = line
-	}
-	if first := strings.TrimSpace(strings.ToValidUTF8(string(noise), "?")); first != "" {
-		return fmt.Errorf("%w: %w; it said %q", ErrNoise, err, clip(first, 200))
-	}
-	return fmt.Errorf("%w: %w", ErrNoise, err)
-}
-
-func clip(s string, n int) string {
-	if len(s) > n {
-		return s[:n] + "…"
-	}
-	return s
-}
-
-// oneByte keeps a bufio.Reader from reading ahead.
-type oneByte struct{ r io.Reader }
-
-func (o oneByte) Read(p []byte) (int, error) { return o.r.Read(p[:1]) }

@@ -65,6 +65,31 @@ func TestCancelOvertakesBulk(t *testing.T) {
 	}
 }
 
+func TestControlOvertakesBlobsAndIsNotStarvedOut(t *testing.T) {
+	a, b := pair(t)
+	go func() {
+		_ = a.Send(context.Background(), KindBlob, Blob{Data: make([]byte, 3<<20)})
+		for range 40 {
+			_ = a.Send(context.Background(), KindEvent, Event{Body: make([]byte, MaxPayload/2)})
+		}
+	}()
+	events := 0
+	for {
+		kind, _, err := b.Receive()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kind == KindBlob {
+			break
+		}
+		events++
+	}
+	// 48 frames of the blob let 8 events pass each: all events come first.
+	if events != 40 {
+		t.Errorf("%d events came before the blob", events)
+	}
+}
+
 func TestSendWaitsForRoomAndHonoursItsContext(t *testing.T) {
 	a, _ := pair(t) // nobody reads
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
@@ -81,9 +106,10 @@ func TestSendWaitsForRoomAndHonoursItsContext(t *testing.T) {
 }
 
 func TestAHostileStreamIsRefused(t *testing.T) {
-	frame := func(kind Kind, stream uint32, n int) []byte {
+	raw := func(kind Kind, stream uint32, n int) []byte {
 		var b bytes.Buffer
-		if err := writeFrame(&b, kind, stream, make([]byte, n)); err != nil {
+		f := frame{kind: kind, stream: stream, payload: make([]byte, n)}
+		if err := f.write(&b); err != nil {
 			t.Fatal(err)
 		}
 		return b.Bytes()
@@ -91,28 +117,31 @@ func TestAHostileStreamIsRefused(t *testing.T) {
 	many := func() []byte {
 		var b []byte
 		for i := range uint32(maxOpen + 1) {
-			b = append(b, frame(KindJob|more, i, 1)...)
+			b = append(b, raw(KindJob|more, i, MaxPayload)...)
 		}
 		return b
 	}()
 	for name, in := range map[string][]byte{
-		"unknown kind":    frame(kindEnd, 1, 0),
-		"kind 0":          frame(0, 1, 0),
+		"unknown kind":    raw(kindEnd, 1, 0),
+		"kind 0":          raw(0, 1, 0),
 		"a huge frame":    {byte(KindJob), 0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff},
 		"many unfinished": many,
-		"changes kind":    append(frame(KindJob|more, 1, 1), frame(KindDone, 1, 1)...),
+		"tiny pieces":     raw(KindJob|more, 1, 1),
+		"a split cancel":  raw(KindCancel|more, 1, MaxPayload),
+		"split data":      raw(kindData|more, 1, MaxPayload),
+		"changes kind":    append(raw(KindJob|more, 1, MaxPayload), raw(KindDone, 1, 1)...),
 	} {
 		r := reader{r: bytes.NewReader(in)}
 		var err error
 		for err == nil {
-			_, _, err = r.next()
+			_, _, _, err = r.next()
 		}
 		if !errors.Is(err, ErrProtocol) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	endless := reader{r: repeat{frame(KindJob|more, 1, MaxPayload)}}
-	if _, _, err := endless.next(); !errors.Is(err, ErrProtocol) {
+	endless := reader{r: repeat{raw(KindJob|more, 1, MaxPayload)}}
+	if _, _, _, err := endless.next(); !errors.Is(err, ErrProtocol) {
 		t.Errorf("an endless message: %v", err)
 	}
 }
@@ -168,13 +197,26 @@ func TestDepthIsChecked(t *testing.T) {
 
 func FuzzReader(f *testing.F) {
 	var b bytes.Buffer
-	_ = writeFrame(&b, KindJob|more, 1, []byte("abc"))
-	_ = writeFrame(&b, KindJob, 1, []byte("def"))
+	for _, fr := range []frame{
+		{kind: KindJob | more, stream: 1, payload: make([]byte, MaxPayload)},
+		{kind: KindJob, stream: 1, payload: []byte("def")},
+		{kind: kindData, stream: 1, payload: []byte("raw")},
+		{kind: kindCredit, stream: 1, payload: []byte{5}},
+		{kind: kindFinish, stream: 1, payload: []byte{0x80}},
+	} {
+		if err := fr.write(&b); err != nil {
+			f.Fatal(err)
+		}
+	}
 	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, in []byte) {
-		r := reader{r: bytes.NewReader(in)}
+		c := NewConn(bytes.NewReader(in), io.Discard)
+		defer func() { c.Close(); <-c.done }()
+		if _, err := c.Incoming(context.Background()); err != nil {
+			t.Fatal(err)
+		}
 		for {
-			kind, body, err := r.next()
+			kind, body, err := c.Receive()
 			if err != nil {
 				return
 			}
