@@ -93,6 +93,9 @@ func (d *Dialer) handshake(ctx context.Context, e *endpoint, link func(context.C
 	defer stop()
 
 	p := &phases{w: w, d: d, e: e}
+	if command, ok := nc.(*proxy); ok {
+		p.complaint = command.complaint
+	}
 	keys := &hostKeys{e: e, files: &d.known, ask: d.config.HostKeyAsk, asking: &d.asking, now: time.Now, pause: p.pause}
 	algorithms, err := keys.algorithms()
 	if err != nil {
@@ -142,6 +145,8 @@ type phases struct {
 	wrong error // the host's key was not
 	over  bool
 	stop  func()
+
+	complaint func() string // of a ProxyCommand
 }
 
 func (p *phases) begin() {
@@ -229,6 +234,12 @@ func (p *phases) explain(err error, auth *authenticator) error {
 			return fail(connection.ClassTCP, fmt.Errorf("the connection broke during login: %w", err), "")
 		}
 		return auth.failure(err)
+	case broken(err) && p.complaint != nil:
+		what := "the ProxyCommand ended before the key exchange"
+		if said := p.complaint(); said != "" {
+			what += fmt.Sprintf(", saying %q", said)
+		}
+		return fail(connection.ClassTCP, errors.New(what), "the command was: "+e.command)
 	case broken(err):
 		said := p.w.heard()
 		if i := strings.Index(said, "SSH-"); i > 0 {

@@ -2,8 +2,6 @@ package ssh
 
 import (
 	"bytes"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -89,16 +87,7 @@ func startProxy(e *endpoint) (net.Conn, error) {
 	return p, nil
 }
 
-// Read adds what the command complained about to a premature end.
-func (p *proxy) Read(b []byte) (int, error) {
-	n, err := p.out.Read(b)
-	if err == io.EOF {
-		if said := clean(p.stderr.String()); said != "" {
-			err = fmt.Errorf("%w: ProxyCommand said %q", io.ErrUnexpectedEOF, said)
-		}
-	}
-	return n, err
-}
+func (p *proxy) Read(b []byte) (int, error) { return p.out.Read(b) }
 
 func (p *proxy) Write(b []byte) (int, error) { return p.in.Write(b) }
 
@@ -107,10 +96,13 @@ func (p *proxy) Close() error {
 	p.once.Do(func() {
 		p.in.Close()
 		p.out.Close()
+		// Most end with their streams, and what they say last is worth having.
+		grace := time.NewTimer(100 * time.Millisecond)
+		defer grace.Stop()
 		select {
 		case <-p.done:
 			return // and its pid may be somebody else's
-		default:
+		case <-grace.C:
 		}
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGTERM)
 		timer := time.AfterFunc(time.Second, func() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) })
@@ -118,6 +110,18 @@ func (p *proxy) Close() error {
 		timer.Stop()
 	})
 	return nil
+}
+
+// complaint is what the command has said about its end, which is waited for a
+// moment.
+func (p *proxy) complaint() string {
+	timer := time.NewTimer(500 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+	case <-timer.C:
+	}
+	return clean(p.stderr.String())
 }
 
 func (p *proxy) LocalAddr() net.Addr                { return namedAddr("proxy") }

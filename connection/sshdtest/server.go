@@ -323,9 +323,16 @@ func (s *Server) writeFiles(o Options) error {
 	for i, e := range env {
 		env[i] = strconv.Quote(e)
 	}
-	fmt.Fprintf(&conf, "ListenAddress %s\nPort %d\nPidFile none\nUseDNS no\nUsePAM no\nStrictModes no\n", s.Host, s.Port)
-	fmt.Fprintf(&conf, "AuthorizedKeysFile %s\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n", file("authorized_keys"))
-	fmt.Fprintf(&conf, "SetEnv %s\nMaxStartups 100\nPrintMotd no\nPrintLastLog no\nLogLevel VERBOSE\n", strings.Join(env, " "))
+	for _, line := range []string{
+		"ListenAddress " + s.Host, "Port " + strconv.Itoa(s.Port), "PidFile none", "UseDNS no", "UsePAM no", "StrictModes no",
+		"AuthorizedKeysFile " + file("authorized_keys"), "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PermitRootLogin yes",
+		"SetEnv " + strings.Join(env, " "), "MaxStartups 100", "PrintMotd no", "PrintLastLog no", "LogLevel VERBOSE",
+	} {
+		// For some the last value counts, not the first: MaxStartups.
+		if keyword, _, _ := strings.Cut(line, " "); !given(o.Config, keyword) {
+			fmt.Fprintln(&conf, line)
+		}
+	}
 	if !o.NoSFTP {
 		fmt.Fprintf(&conf, "Subsystem sftp internal-sftp\n")
 	}
@@ -339,6 +346,16 @@ func (s *Server) writeFiles(o Options) error {
 		os.WriteFile(s.KnownHosts, known.Bytes(), 0o600),
 		os.WriteFile(s.SSHConfig, []byte(client), 0o600),
 	)
+}
+
+// given reports whether lines set a keyword.
+func given(lines []string, keyword string) bool {
+	for _, l := range lines {
+		if f := strings.Fields(l); len(f) > 0 && strings.EqualFold(f[0], keyword) {
+			return true
+		}
+	}
+	return false
 }
 
 // mark is the environment entry by which processes are known to be this
