@@ -86,8 +86,8 @@ func (c *Conn) start(ctx context.Context, cmd connection.Command) (*process, err
 	go func() { accepted <- p.exec(line, cmd.Terminal) }()
 	go func() { defer close(p.outDone); p.out.Copy(ch) }()
 	go func() { defer close(p.errDone); p.err.Copy(ch.Stderr()) }()
-	go p.watch(reqs)
 	p.stop = context.AfterFunc(ctx, func() { p.end(ctx.Err()) })
+	go p.watch(reqs)
 
 	timer := time.NewTimer(c.d.config.ChannelTimeout)
 	defer timer.Stop()
