@@ -58,7 +58,7 @@ func (r *Runner) session(ctx context.Context, l *hostLink) (Session, error) {
 func (l *hostLink) close() {
 	l.once.Do(func() { close(l.ready) })
 	<-l.ready
-	if l.sess != nil {
+	if l.err == nil && l.sess != nil {
 		l.sess.Close()
 	}
 }

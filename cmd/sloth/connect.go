@@ -24,7 +24,8 @@ type fleet struct {
 	flags *hostFlags
 	inv   *inventory.Inventory
 
-	dialer  *ssh.Dialer
+	mu      sync.Mutex
+	dialers map[string]*ssh.Dialer // by ssh configuration file
 	pool    *connection.Pool
 	shims   shim.Binaries
 	options map[string]string
@@ -76,7 +77,7 @@ func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*f
 			return nil, err
 		}
 	}
-	fl.dialer = ssh.NewDialer(fl.sshSettings())
+	fl.dialers = map[string]*ssh.Dialer{}
 	fl.pool = connection.NewPool(fl.dial, connection.PoolOptions{})
 	return fl, nil
 }
@@ -89,8 +90,23 @@ func (a *app) password(prompt string) (*connection.Secret, error) {
 	return connection.NewSecret(text), nil
 }
 
-func (fl *fleet) sshSettings() ssh.Config {
-	c := ssh.Config{ConfigFile: fl.flags.sshConfig, Options: fl.options, Warn: fl.warn}
+// dialer reads a configuration file once for all hosts that use it.
+func (fl *fleet) dialer(configFile string) *ssh.Dialer {
+	if fl.flags.sshConfig != "" {
+		configFile = fl.flags.sshConfig
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	d := fl.dialers[configFile]
+	if d == nil {
+		d = ssh.NewDialer(fl.sshSettings(configFile))
+		fl.dialers[configFile] = d
+	}
+	return d
+}
+
+func (fl *fleet) sshSettings(configFile string) ssh.Config {
+	c := ssh.Config{ConfigFile: configFile, Options: fl.options, Warn: fl.warn}
 	if t := fl.flags.timeout; t > 0 {
 		c.ConnectTimeout, c.HandshakeTimeout, c.AuthTimeout, c.ChannelTimeout = t, t, t, t
 	}
@@ -132,7 +148,9 @@ func (fl *fleet) warn(message string) {
 
 func (fl *fleet) close() {
 	_ = fl.pool.Close() // what is still open ends with the process
-	_ = fl.dialer.Close()
+	for _, d := range fl.dialers {
+		_ = d.Close()
+	}
 }
 
 func (fl *fleet) dial(ctx context.Context, t connection.Target) (connection.Conn, error) {
@@ -140,7 +158,11 @@ func (fl *fleet) dial(ctx context.Context, t connection.Target) (connection.Conn
 	case "local":
 		return local.New(), nil
 	case "", "ssh", "smart", "paramiko", "paramiko_ssh":
-		return fl.dialer.Dial(ctx, t)
+		l, err := fl.inv.Login(t.Name)
+		if err != nil {
+			return nil, err
+		}
+		return fl.dialer(l.SSHConfig).Dial(ctx, t)
 	}
 	return nil, &connection.Error{Class: connection.ClassTCP, Host: t.Name, Op: "connect", Err: fmt.Errorf("there is no connection of kind %q", t.Kind), Hint: "Use ssh or local."}
 }

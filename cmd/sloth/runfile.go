@@ -267,7 +267,11 @@ func (v *invocation) options(dir string, params map[string]any, values any) runn
 		o.Hosts = fleetHosts{v.fleet}
 	}
 	o.Open = func(ctx context.Context, host string) (runner.Session, error) {
-		return v.fleet.session(ctx, host, o.RunID, v.flags.check)
+		s, err := v.fleet.session(ctx, host, o.RunID, v.flags.check)
+		if err != nil {
+			return nil, err // not a nil session in a full interface
+		}
+		return s, nil
 	}
 	if v.flags.step {
 		o.Confirm = func(task string) bool {
