@@ -145,7 +145,7 @@ func (p *process) watch() {
 	}
 }
 
-// end makes Wait return cause at once and kills the command's group.
+// end makes Wait return cause at once and has the command's group ended.
 func (p *process) end(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -153,9 +153,30 @@ func (p *process) end(cause error) {
 		p.cause = cause
 		close(p.ended)
 	}
-	if !p.exited {
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL)
+}
+
+// terminate ends the command's process group: TERM, and KILL for what is left
+// after a second.
+func (p *process) terminate() {
+	group := -p.cmd.Process.Pid
+	p.mu.Lock()
+	if p.exited { // the number may belong to somebody else by now
+		p.mu.Unlock()
+		return
 	}
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	p.mu.Unlock()
+	// While the group has members its number is not given away; between two
+	// looks 10 ms apart nobody gets it, either.
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for range 100 {
+		if errors.Is(syscall.Kill(group, 0), syscall.ESRCH) {
+			return
+		}
+		<-tick.C
+	}
+	_ = syscall.Kill(group, syscall.SIGKILL)
 }
 
 // reap waits for the command, then for its output, and settles the result.
@@ -170,7 +191,8 @@ func (p *process) reap(drained <-chan struct{}) {
 	case <-p.ended:
 		p.stop()
 		p.settle(nil)
-		<-exited // SIGKILL was sent
+		p.terminate()
+		err = <-exited
 	}
 	p.stop()
 	closeAll(p.files)

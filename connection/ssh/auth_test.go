@@ -56,6 +56,7 @@ func works(t testing.TB, d *ssh.Dialer, target connection.Target) {
 }
 
 func TestKeyFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	const pass = "correct horse"
 	keys := map[string]string{
@@ -217,6 +218,7 @@ func TestKeyFiles(t *testing.T) {
 }
 
 func TestUserCertificates(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca := keygen(t, dir, "ca", "-t", "ed25519", "-N", "")
 	key := keygen(t, dir, "key", "-t", "ed25519", "-N", "")
@@ -331,6 +333,7 @@ func TestAgent(t *testing.T) {
 }
 
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	a := sshdtest.AddAccount(t, "")
 	for _, c := range []struct {
 		name   string

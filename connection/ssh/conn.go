@@ -117,6 +117,22 @@ func (c *Conn) hold(op string) error {
 	return nil
 }
 
+// spawn runs f beside everything else; Close waits for it. It reports false,
+// and does nothing, when the connection is gone.
+func (c *Conn) spawn(f func()) bool {
+	c.mu.Lock()
+	err := c.hold("")
+	c.mu.Unlock()
+	if err != nil {
+		return false
+	}
+	go func() {
+		defer c.wg.Done()
+		f()
+	}()
+	return true
+}
+
 // Close implements connection.Conn. Commands that still run are ended on the
 // host first, which is given two seconds for that.
 func (c *Conn) Close() error {
@@ -189,8 +205,7 @@ func (c *Conn) beatOnce(span time.Duration, count int) {
 	if next <= 0 {
 		// The reply itself may get stuck behind data; anything that arrives is
 		// a sign of life.
-		var watch *time.Timer
-		watch = time.AfterFunc(span*time.Duration(count), func() {
+		watch := time.AfterFunc(span*time.Duration(count), func() {
 			if c.wire.idle() >= span {
 				c.wire.fail(fmt.Errorf("%w: nothing arrived in %v", errSilent, c.wire.idle().Round(time.Second)))
 			}

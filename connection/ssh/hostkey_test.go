@@ -198,6 +198,7 @@ func expect(t *testing.T, s *sshdtest.Server, err error, class connection.Class,
 }
 
 func TestHostKeyChanged(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{Name: "web-01"})
 	old := newSigner(t).PublicKey()
 	name := fmt.Sprintf("[%s]:%d", s.Host, s.Port)
@@ -231,6 +232,7 @@ func write(t testing.TB, path, text string) {
 }
 
 func TestHostKeyUnknown(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{Name: "web-01"})
 	known := filepath.Join(t.TempDir(), "new", "known_hosts")
 	target := s.Target()
@@ -317,6 +319,7 @@ func TestHostKeyUnknown(t *testing.T) {
 }
 
 func TestHostKeyChoice(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{HostKeys: []string{"ed25519", "ecdsa", "rsa"}})
 	name := fmt.Sprintf("[%s]:%d", s.Host, s.Port)
 	// Whichever key is known, the server is asked for that one.

@@ -37,6 +37,7 @@ func jumpConfig(t *testing.T, lines string, servers ...*sshdtest.Server) string 
 func logins(s *sshdtest.Server) int { return strings.Count(s.Log(), "Accepted publickey for") }
 
 func TestJumpShared(t *testing.T) {
+	t.Parallel()
 	bastion := sshdtest.Start(t, sshdtest.Options{Name: "bastion", Config: []string{"MaxSessions 60"}})
 	target := sshdtest.Start(t, sshdtest.Options{Name: "target"})
 	config := jumpConfig(t, "Host target\n  ProxyJump bastion\n", bastion, target)
@@ -78,9 +79,10 @@ func TestJumpShared(t *testing.T) {
 }
 
 func TestJumpWays(t *testing.T) {
+	t.Parallel()
 	hops := sshdtest.StartAll(t, 3, sshdtest.Options{Name: "hop"})
 	target := sshdtest.Start(t, sshdtest.Options{Name: "target"})
-	all := append(hops, target)
+	all := append([]*sshdtest.Server{target}, hops...)
 	for _, c := range []struct {
 		name, config string
 		target       connection.Target
@@ -125,6 +127,7 @@ func TestJumpWays(t *testing.T) {
 }
 
 func TestJumpErrors(t *testing.T) {
+	t.Parallel()
 	bastion := sshdtest.Start(t, sshdtest.Options{Name: "bastion"})
 	closed := sshdtest.Start(t, sshdtest.Options{Name: "closed", Config: []string{"AllowTcpForwarding no"}})
 	target := sshdtest.Start(t, sshdtest.Options{Name: "target"})
@@ -179,6 +182,7 @@ func TestJumpErrors(t *testing.T) {
 }
 
 func TestProxyCommand(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("ssh"); err != nil {
 		sshdtest.MustSkip(t, "needs the ssh client")
 	}

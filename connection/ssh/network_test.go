@@ -183,6 +183,7 @@ func TestUnreachable(t *testing.T) {
 // TestMaxStartups: an sshd that takes few newcomers gets few at a time, and
 // those it drops come again.
 func TestMaxStartups(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxStartups 2:100:2"}})
 	dialMany(t, newDialer(t, ssh.Config{}), s, 20)
 	if !strings.Contains(s.Log(), "MaxStartups throttling") {
@@ -192,6 +193,7 @@ func TestMaxStartups(t *testing.T) {
 
 // TestUnauthenticatedLimit counts who is between connect and login.
 func TestUnauthenticatedLimit(t *testing.T) {
+	t.Parallel()
 	var now, most atomic.Int32
 	key := newSigner(t)
 	config := &xssh.ServerConfig{PublicKeyCallback: func(xssh.ConnMetadata, xssh.PublicKey) (*xssh.Permissions, error) {
@@ -259,6 +261,7 @@ func dialMany(t *testing.T, d *ssh.Dialer, s *sshdtest.Server, n int) {
 }
 
 func TestMaxSessions(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxSessions 1"}})
 	c := mustDial(t, newDialer(t, ssh.Config{}), s.Target())
 	first, err := c.Start(testContext(t), connection.Command{Argv: []string{"cat"}})
@@ -312,6 +315,7 @@ func running(t *testing.T, c connection.Conn) connection.Process {
 }
 
 func TestConnectionLost(t *testing.T) {
+	t.Parallel()
 	s := sshdtest.Start(t, sshdtest.Options{})
 	gone := func(t *testing.T, c connection.Conn, err error, message string) {
 		t.Helper()
@@ -408,6 +412,7 @@ func hostile(t *testing.T, f func(conn *xssh.ServerConn, chans <-chan xssh.NewCh
 
 // TestHostileServer: nothing a host asks for is granted, and none of it hangs us.
 func TestHostileServer(t *testing.T) {
+	t.Parallel()
 	t.Run("channels and requests back", func(t *testing.T) {
 		results := make(chan string, 20)
 		target := hostile(t, func(conn *xssh.ServerConn, chans <-chan xssh.NewChannel, reqs <-chan *xssh.Request) {
@@ -576,6 +581,7 @@ func TestHostileServer(t *testing.T) {
 
 // TestNoise: what a host says around the session reaches nobody.
 func TestNoise(t *testing.T) {
+	t.Parallel()
 	banner := filepath.Join(t.TempDir(), "banner")
 	write(t, banner, strings.Repeat("WELCOME\n", 1000))
 	s := sshdtest.Start(t, sshdtest.Options{Config: []string{"Banner " + banner, "PrintMotd yes"}})

@@ -83,7 +83,7 @@ func (c *Conn) start(ctx context.Context, cmd connection.Command) (*process, err
 		return nil, err
 	}
 	accepted := make(chan error, 1)
-	go func() { accepted <- p.exec(line, cmd.Terminal) }()
+	c.wg.Go(func() { accepted <- p.exec(line, cmd.Terminal) }) // counted: adopt holds the connection
 	go func() { defer close(p.outDone); p.out.Copy(ch) }()
 	go func() { defer close(p.errDone); p.err.Copy(ch.Stderr()) }()
 	p.stop = context.AfterFunc(ctx, func() { p.end(ctx.Err()) })
@@ -173,7 +173,7 @@ func (c *Conn) drop(p *process) {
 // watch follows the command to its end.
 func (p *process) watch(reqs <-chan *ssh.Request) {
 	defer p.conn.drop(p)
-	var exit error = errNoStatus
+	exit := errNoStatus
 	linger := time.NewTicker(time.Hour)
 	defer linger.Stop()
 	ended := p.ended
@@ -327,11 +327,13 @@ func (s *stdin) Write(b []byte) (n int, err error) {
 		// A copy: an abandoned write must not look at the caller's buffer.
 		buf := writeBuffers.Get().(*[32 << 10]byte)
 		size := copy(buf[:], b)
-		go func() {
+		if !s.conn.spawn(func() {
 			n, err := s.ch.Write(buf[:size])
 			writeBuffers.Put(buf)
 			written <- result{n, err}
-		}()
+		}) {
+			return n, io.ErrClosedPipe
+		}
 		select {
 		case r := <-written:
 			n, err = n+r.n, r.err

@@ -200,7 +200,7 @@ func (b *bastion) forward(ctx context.Context, e *endpoint) (net.Conn, error) {
 	}{e.host, uint32(e.port), "127.0.0.1", 0})
 	ch, reqs, err := b.conn.openChannel(ctx, "direct-tcpip", payload)
 	if err == nil {
-		go ssh.DiscardRequests(reqs) // ends with the channel
+		b.conn.spawn(func() { ssh.DiscardRequests(reqs) }) // ends with the channel
 		return &channelConn{Channel: ch, remote: e.address()}, nil
 	}
 	if ctx.Err() != nil {

@@ -104,7 +104,7 @@ func (w *wire) fail(cause error) {
 		w.cause = cause
 	}
 	w.mu.Unlock()
-	w.Conn.Close()
+	w.Close()
 }
 
 func (w *wire) reason() error {

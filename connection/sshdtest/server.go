@@ -202,7 +202,7 @@ func (s *Server) start(ctx context.Context, argv []string) error {
 	case <-listening:
 		return nil
 	case err := <-gone:
-		return fmt.Errorf("sshd ended at once: %v\n%s", err, s.Log())
+		return fmt.Errorf("sshd ended at once: %w\n%s", err, s.Log())
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timer.C:
