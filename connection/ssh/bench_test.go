@@ -117,6 +117,21 @@ func bare(s *sshdtest.Server, config *xssh.ClientConfig) error {
 	return err
 }
 
+// BenchmarkKnownHosts looks fifty hosts up in a file of 10,000 hashed names.
+func BenchmarkKnownHosts(b *testing.B) {
+	var text bytes.Buffer
+	key := xssh.MarshalAuthorizedKey(newSigner(b).PublicKey())
+	for i := range 10_000 {
+		fmt.Fprintf(&text, "%s %s", knownhosts.HashHostname(fmt.Sprintf("host-%d", i)), key)
+	}
+	b.ResetTimer()
+	for b.Loop() {
+		if n := ssh.LookUp(text.Bytes(), "host-1", 50); n == 0 {
+			b.Fatal("nothing found")
+		}
+	}
+}
+
 // TestMain lets the test binary be the server of BenchmarkIdle, whose memory
 // must not be counted as ours.
 func TestMain(m *testing.M) {

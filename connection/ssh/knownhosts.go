@@ -35,6 +35,8 @@ type knownLine struct {
 	line    int
 	marker  marker
 	names   string // host patterns, or |1|salt|hash
+	salt    []byte // of a hashed name; nil otherwise
+	hash    []byte
 	keyType string
 	blob    string // base64
 
@@ -64,6 +66,10 @@ type knownHosts struct {
 	// have to be tried one by one.
 	exact    map[string][]*knownLine
 	patterns []*knownLine
+
+	// found remembers answers: hashed names cost an HMAC a line and host.
+	mu    sync.Mutex
+	found map[string][]*knownLine
 }
 
 // keyTypes are the names that OpenSSH knows; a line with another is skipped.
@@ -75,7 +81,7 @@ var keyTypes = []string{
 // parseKnownHosts reads a file's text. Lines that OpenSSH can't use are
 // skipped, as it does: one bad line must not lock everybody out.
 func parseKnownHosts(file string, text []byte) *knownHosts {
-	k := &knownHosts{exact: map[string][]*knownLine{}}
+	k := &knownHosts{exact: map[string][]*knownLine{}, found: map[string][]*knownLine{}}
 	for i := 1; len(text) > 0; i++ {
 		var line []byte
 		line, text, _ = bytes.Cut(text, []byte("\n"))
@@ -108,6 +114,9 @@ func parseKnownLine(s string) *knownLine {
 	case "@revoked":
 		l.marker, l.names = revoked, word()
 	}
+	if strings.HasPrefix(l.names, "|") {
+		l.salt, l.hash = hashedName(l.names)
+	}
 	l.keyType, l.blob = word(), word()
 	if l.names == "" || l.names[0] == '@' || l.blob == "" || !slices.Contains(keyTypes, l.keyType) {
 		return nil
@@ -130,6 +139,11 @@ func (k *knownHosts) add(l *knownLine) {
 
 // find returns the lines for a name (in lower case) in the file's order.
 func (k *knownHosts) find(name string) []*knownLine {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if out, ok := k.found[name]; ok {
+		return out
+	}
 	out := slices.Clone(k.exact[name])
 	for _, l := range k.patterns {
 		if l.matches(name) {
@@ -137,6 +151,7 @@ func (k *knownHosts) find(name string) []*knownLine {
 		}
 	}
 	slices.SortFunc(out, func(a, b *knownLine) int { return a.line - b.line })
+	k.found[name] = out
 	return out
 }
 
@@ -144,13 +159,21 @@ func (l *knownLine) matches(name string) bool {
 	if !strings.HasPrefix(l.names, "|") {
 		return matchList(name, l.names, true)
 	}
-	f := strings.Split(l.names, "|") // "", "1", salt, hash
+	return l.salt != nil && hmac.Equal(hashName(name, l.salt), l.hash)
+}
+
+// hashedName decodes |1|salt|hash; salt is nil when it is something else.
+func hashedName(s string) (salt, hash []byte) {
+	f := strings.Split(s, "|") // "", "1", salt, hash
 	if len(f) != 4 || f[1] != "1" {
-		return false
+		return nil, nil
 	}
 	salt, err := base64.StdEncoding.DecodeString(f[2])
-	want, err2 := base64.StdEncoding.DecodeString(f[3])
-	return err == nil && err2 == nil && hmac.Equal(hashName(name, salt), want)
+	hash, err2 := base64.StdEncoding.DecodeString(f[3])
+	if err != nil || err2 != nil {
+		return nil, nil
+	}
+	return salt, hash
 }
 
 func hashName(name string, salt []byte) []byte {
