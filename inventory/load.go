@@ -53,16 +53,15 @@ func Load(ctx context.Context, sources []string, o Options) (*Inventory, error) 
 		}
 	}
 	l.checkNames()
-	if e, names, found := l.inv.cycle(); found {
-		l.probs.add(e.pos.problem("take one of them out", "these groups contain each other: %s", strings.Join(names, " > ")))
-	} else {
+	l.cycle()
+	if l.probs.empty() {
 		l.inv.reconcile()
-		l.inv.hasCycle() // depths, now that everything is below all
-		if l.probs.empty() {
-			l.varsFolders(sources)
-			for _, k := range sortedKeys(o.ExtraVars) {
-				l.inv.extra.set(variable{name: k, val: fromPlain(o.ExtraVars[k]), pos: pos{file: &file{name: "-e"}}})
-			}
+		l.cycle() // all may have got a group that it is in itself
+	}
+	if l.probs.empty() {
+		l.varsFolders(sources)
+		for _, k := range sortedKeys(o.ExtraVars) {
+			l.inv.extra.set(variable{name: k, val: fromPlain(o.ExtraVars[k]), pos: pos{file: &file{name: "-e"}}})
 		}
 	}
 	if err := l.probs.err(); err != nil {
@@ -74,6 +73,19 @@ func Load(ctx context.Context, sources []string, o Options) (*Inventory, error) 
 	l.forget()
 	l.inv.reset()
 	return l.inv, nil
+}
+
+// cycle reports a loop of groups.
+func (l *loader) cycle() {
+	e, names, found := l.inv.cycle()
+	if !found {
+		return
+	}
+	hint := "take one of them out"
+	if slices.Contains(names, "all") {
+		hint = "every group is in all, so all can be in none"
+	}
+	l.probs.add(e.pos.problem(hint, "these groups contain each other: %s", strings.Join(names, " > ")))
 }
 
 type loader struct {
@@ -99,7 +111,9 @@ func (l *loader) source(path string) {
 	case err != nil:
 		l.probs.add(&Problem{File: path, Message: "read the inventory: " + reason(err)})
 	case st.IsDir():
-		l.folder(path, 0)
+		if !l.folder(path, 0) {
+			l.probs.add(&Problem{File: path, Message: "the folder holds no inventory", Hint: "hidden files and those ending in .ini, .cfg, .txt, .md and the like are skipped, as Ansible does"})
+		}
 	default:
 		l.file(path, st)
 	}
@@ -142,7 +156,8 @@ var ignored = regexp.MustCompile(`^\.|^(?:host_vars|group_vars|vars_plugins)$|(?
 
 const maxFolderDepth = 32
 
-func (l *loader) folder(path string, depth int) {
+// folder reads every inventory in a folder, and says whether there was one.
+func (l *loader) folder(path string, depth int) bool {
 	entries, err := os.ReadDir(path)
 	if err != nil || depth > maxFolderDepth {
 		message := "folders are nested too deep"
@@ -150,23 +165,22 @@ func (l *loader) folder(path string, depth int) {
 			message = "read the folder: " + reason(err)
 		}
 		l.probs.add(&Problem{File: path, Message: message})
-		return
+		return true
 	}
-	names := make([]string, 0, len(entries))
-	for _, e := range entries {
-		if !ignored.MatchString(e.Name()) {
-			names = append(names, e.Name())
+	found := false
+	for _, e := range entries { // sorted by name
+		if ignored.MatchString(e.Name()) {
+			continue
 		}
-	}
-	slices.Sort(names)
-	for _, n := range names {
-		full := filepath.Join(path, n)
+		full := filepath.Join(path, e.Name())
 		if st, err := os.Stat(full); err == nil && st.IsDir() {
-			l.folder(full, depth+1)
-		} else {
-			l.source(full)
+			found = l.folder(full, depth+1) || found
+			continue
 		}
+		found = true
+		l.source(full)
 	}
+	return found
 }
 
 // file reads one file. As in Ansible a program is run, and what a file is

@@ -143,13 +143,9 @@ func (l *loader) varsTree(dir string, depth int) []string {
 		l.probs.add(&Problem{File: dir, Message: message})
 		return nil
 	}
-	names := make([]string, 0, len(entries))
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	slices.Sort(names)
 	var out []string
-	for _, n := range names {
+	for _, e := range entries { // sorted by name
+		n := e.Name()
 		if strings.HasPrefix(n, ".") || strings.HasSuffix(n, "~") {
 			continue
 		}
