@@ -172,7 +172,11 @@ func (inv *Inventory) groupVars(g *group) *dict {
 	}
 	d := mergeLayers(layers)
 	if g.priority != 1 {
-		d.keys, d.vals = append(d.keys, "ansible_group_priority"), append(d.vals, g.priority)
+		if i := slices.Index(d.keys, any("ansible_group_priority")); i >= 0 {
+			d.vals[i] = g.priority // what group_vars say changes nothing
+		} else {
+			d.keys, d.vals = append(d.keys, "ansible_group_priority"), append(d.vals, g.priority)
+		}
 	}
 	return d
 }

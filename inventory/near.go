@@ -19,28 +19,32 @@ func nearest(name string, names []string) string {
 
 func abs(n int) int { return max(n, -n) }
 
-// distance counts the letters to change, up to limit.
+// distance is the number of edits between a and b, where two swapped neighbours
+// are one; what is above limit may be given as limit+1.
 func distance(a, b string, limit int) int {
-	prev := make([]int, len(b)+1)
-	cur := make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
+	from, to := []rune(a), []rune(b)
+	if abs(len(from)-len(to)) > limit {
+		return limit + 1
 	}
-	for i := range len(a) {
-		cur[0] = i + 1
-		least := cur[0]
-		for j := range len(b) {
+	var before []int
+	last := make([]int, len(to)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(from); i++ {
+		row := make([]int, len(to)+1)
+		row[0] = i
+		for j := 1; j <= len(to); j++ {
 			cost := 1
-			if a[i] == b[j] {
+			if from[i-1] == to[j-1] {
 				cost = 0
 			}
-			cur[j+1] = min(prev[j]+cost, prev[j+1]+1, cur[j]+1)
-			least = min(least, cur[j+1])
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && from[i-1] == to[j-2] && from[i-2] == to[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
 		}
-		if least >= limit {
-			return limit
-		}
-		prev, cur = cur, prev
+		before, last = last, row
 	}
-	return prev[len(b)]
+	return last[len(to)]
 }

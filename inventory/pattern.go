@@ -47,10 +47,15 @@ func (inv *Inventory) Match(pattern, limit string) ([]string, error) {
 			return nil, err
 		}
 		keep := make(map[*host]bool, len(left))
+		local := false
 		for _, h := range left {
 			keep[h] = true
+			local = local || h.source == implicitSource
 		}
-		hosts = slices.DeleteFunc(hosts, func(h *host) bool { return !keep[h] })
+		hosts = slices.DeleteFunc(hosts, func(h *host) bool {
+			// All names of a localhost that nobody wrote down mean the same one.
+			return !keep[h] && !(local && h.source == implicitSource)
+		})
 		switch {
 		case len(left) == 0:
 			return inv.nothing(limiter, "the limit", limit)
@@ -136,10 +141,16 @@ func patternList(s string) ([]string, error) {
 			}
 			return nil, fmt.Errorf("read the limit %s: %s", p, reason(err))
 		}
+		before := len(out)
 		for line := range strings.Lines(string(data)) {
 			if line = strings.TrimSpace(line); line != "" {
 				out = append(out, line)
 			}
+		}
+		if len(out) == before {
+			// No pattern at all means every host, which an empty list of hosts
+			// surely does not.
+			return nil, fmt.Errorf("%w: %s names none", ErrNoHosts, p)
 		}
 	}
 	return out, nil
@@ -213,7 +224,7 @@ func (m *matcher) all(parts []string) ([]*host, error) {
 		if len(p) == 1 {
 			continue
 		}
-		found, err := m.one(p[1:])
+		found, err := m.picked(p[1:])
 		if err != nil {
 			return nil, err
 		}
@@ -229,10 +240,18 @@ func (m *matcher) all(parts []string) ([]*host, error) {
 // subscripted is a pattern with [n], [n:], [n:m] or, as it once was, [n-m].
 var subscripted = regexp.MustCompile(`^(.+)\[(?:(-?[0-9]+)|([0-9]+)([:-])([0-9]*))\]$`)
 
+// one gives the hosts of a plain pattern: a host of that name comes before a
+// group.
 func (m *matcher) one(p string) ([]*host, error) {
 	if h := m.inv.hosts[p]; h != nil {
 		return []*host{h}, nil
 	}
+	return m.picked(p)
+}
+
+// picked gives the hosts of a pattern, subscript applied. A group comes before
+// a host of the same name, which is what Ansible does after & and !.
+func (m *matcher) picked(p string) ([]*host, error) {
 	sub := subscripted.FindStringSubmatch(p)
 	if sub == nil || p[0] == '~' {
 		return m.find(p)
