@@ -123,7 +123,6 @@ type ran struct {
 	t      *testing.T
 	code   int
 	events []event.Event
-	err    error
 }
 
 // run runs a script as apply does.

@@ -155,7 +155,7 @@ func (j *job) run(ctx context.Context, seg step.Segment, blobs []blob) ([]step.R
 // failed says what a step without a result is, after its job ended with err.
 func (j *job) failed(ctx context.Context, err error) step.Result {
 	switch {
-	case context.Cause(ctx) == errWorkflowTimeout:
+	case errors.Is(context.Cause(ctx), errWorkflowTimeout):
 		return step.Result{Status: event.Timeout, NotRun: true, Message: "the workflow's timeout ended it"}
 	case ctx.Err() != nil:
 		return step.Result{Status: event.Cancelled, NotRun: true, Message: "cancelled"}

@@ -6,6 +6,7 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -112,7 +113,6 @@ type Runner struct {
 	active   map[*scheduler]bool
 	stopped  string
 	kill     context.CancelFunc
-	halted   bool
 
 	outcome outcome
 }
@@ -239,7 +239,7 @@ func (r *Runner) RunWorkflow(ctx context.Context, w *dsl.Workflow, handlers []*d
 	}
 	r.emit(event.RunStarted{RunID: r.opt.RunID, Workflow: w.Name, Tasks: p.taskNames(), Hosts: p.hostNames(), Check: r.opt.Check})
 	err = p.run(ctx)
-	if err == nil && context.Cause(ctx) == errWorkflowTimeout {
+	if err == nil && errors.Is(context.Cause(ctx), errWorkflowTimeout) {
 		err = fmt.Errorf("the workflow %q did not end within %s", w.Name, w.Config.Timeout)
 		r.outcome.fail(event.Timeout)
 	}

@@ -221,7 +221,7 @@ func (b *builder) source(hash string) error {
 		return fmt.Errorf("the source %s of a function is not loaded", hash)
 	}
 	b.seg.Sources = append(b.seg.Sources, step.Source{Name: chunk.Name, Hash: hash})
-	b.blobs = append(b.blobs, blob{hash, []byte(chunk.Source)})
+	b.blobs = append(b.blobs, blob{hash, chunk.Source})
 	return nil
 }
 
@@ -278,7 +278,7 @@ func (r *Runner) identity(task, host, salt string, digest []byte) string {
 	h := sha256.New()
 	for _, s := range []string{task, host, salt} {
 		_ = binary.Write(h, binary.BigEndian, uint32(len(s)))
-		io.WriteString(h, s)
+		h.Write([]byte(s))
 	}
 	h.Write(digest)
 	key := hex.EncodeToString(h.Sum(nil)[:12])

@@ -42,8 +42,9 @@ func main() {
 	flag.BoolVar(&c.install, "install", true, "install the rivals that apt has")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := c.run(ctx); err != nil {
+	err := c.run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "sloth-bench:", err)
 		os.Exit(1)
 	}

@@ -121,7 +121,7 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	var failure error
 	if topLevel {
 		r.Begin()
-		if prog, vm, failure = v.load(ctx, params, values, r); failure == nil {
+		if prog, _, failure = v.load(ctx, params, values, r); failure == nil {
 			w, failure = v.choose(prog)
 		}
 	}
@@ -259,9 +259,7 @@ func (v *invocation) options(dir string, params map[string]any, values any) runn
 		Limit: v.flags.limit, AllowEmpty: v.flags.allowEmpty, Tags: v.flags.tags, SkipTags: v.flags.skipTags, StartAt: v.flags.startAt,
 		Forks: v.flags.forks, Check: v.flags.check, NoNested: v.flags.noNested, Params: params, Values: values, Root: dir,
 		Modules: all.Modules(), State: v.state.do, Require: dsl.Libraries(dir),
-		Render: func(src []byte, name, kind string, vars map[string]any) ([]byte, error) {
-			return template.Render(src, name, kind, vars)
-		},
+		Render: template.Render,
 	}
 	if v.fleet.inv != nil {
 		o.Hosts = fleetHosts{v.fleet}
