@@ -81,6 +81,10 @@ func (l *loader) cycle() {
 	if !found {
 		return
 	}
+	if names[0] == names[1] {
+		l.probs.add(e.pos.problem("take it out", "group %s contains itself", names[0]))
+		return
+	}
 	hint := "take one of them out"
 	if slices.Contains(names, "all") {
 		hint = "every group is in all, so all can be in none"

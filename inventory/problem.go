@@ -1,7 +1,9 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -107,6 +109,7 @@ func (ps *problems) err() error {
 		return nil
 	}
 	more := ps.more
+	ps.sort()
 	return &multierror.Error{Errors: ps.list, ErrorFormat: func(list []error) string {
 		var b strings.Builder
 		for i, e := range list {
@@ -120,6 +123,29 @@ func (ps *problems) err() error {
 		}
 		return b.String()
 	}}
+}
+
+// sort brings the problems of one file into the order of its lines.
+func (ps *problems) sort() {
+	rank := map[string]int{}
+	key := func(e error) (file, line, col int) {
+		p, ok := e.(*Problem)
+		if !ok {
+			return len(ps.list), 0, 0
+		}
+		if _, known := rank[p.File]; !known {
+			rank[p.File] = len(rank)
+		}
+		return rank[p.File], p.Line, p.Column
+	}
+	for _, e := range ps.list {
+		key(e) // the first to be named comes first
+	}
+	slices.SortStableFunc(ps.list, func(a, b error) int {
+		fa, la, ca := key(a)
+		fb, lb, cb := key(b)
+		return cmp.Or(cmp.Compare(fa, fb), cmp.Compare(la, lb), cmp.Compare(ca, cb))
+	})
 }
 
 // excerptWidth bounds an excerpt, for files with lines of a megabyte.

@@ -154,9 +154,15 @@ func (d *document) placeSyntax(data []byte, read int, message string) *Problem {
 	place := start + len(line) - len(bytes.TrimLeft(line, " \t"))
 	switch {
 	case strings.Contains(message, "mapping values are not allowed"):
-		if i := bytes.LastIndex(data[start:min(at, start+len(line))], []byte(":")); i >= 0 {
-			place = start + i
+		i := bytes.LastIndex(data[start:min(at, start+len(line))], []byte(":"))
+		if i >= 0 && bytes.IndexByte(line, ':') == i && start > 0 {
+			// The first colon of its line: the line above has none and runs on.
+			up := lineStart(data, start-1)
+			place = up + len(data[up:start]) - len(bytes.TrimLeft(data[up:start], " \t"))
+			message, hint = "a line without a colon", "a key ends in a colon: \"web-01:\""
+			break
 		}
+		place = start + max(i, 0)
 		message, hint = "a second \": \" on one line", "put the value in quotes, or the map on lines of its own"
 	case strings.Contains(message, "did not find expected key"), strings.Contains(message, "did not find expected '-' indicator"):
 		message, hint = "this line does not fit to those above it", "are the indents right, and is a quote or a colon missing?"
@@ -167,6 +173,11 @@ func (d *document) placeSyntax(data []byte, read int, message string) *Problem {
 		hint = "save the file as UTF-8 text"
 	case strings.Contains(message, "cannot start any token"):
 		hint = "put the value in quotes"
+	case strings.Contains(message, "expected ',' or"):
+		message, hint = "a [ or { is not closed before this", "close it, or write the list or map over several lines without brackets"
+	case strings.Contains(message, "expected node content"):
+		place = max(at-1, 0)
+		message = "a value was expected here"
 	}
 	return d.offset(data, place).problem(hint, "%s", message)
 }
@@ -477,6 +488,9 @@ func kindName(n *yaml.Node) string {
 	}
 	switch n.Kind {
 	case yaml.MappingNode:
+		if n.Style&yaml.TaggedStyle != 0 && n.Tag != "!!map" {
+			break
+		}
 		return "a map"
 	case yaml.SequenceNode:
 		return "a list"
