@@ -171,11 +171,15 @@ func checkHostName(name string) string {
 	return ""
 }
 
+// warnKey tells of a key that no group has. Ansible ignores it, and all that is
+// below it; where it looks like a slip, that is too much to lose for a warning.
 func (s *yamlSource) warnKey(p pair, group string) {
-	text := s.pos(p.key).String() + ": group " + group + " has the key " + p.name + ", which is ignored"
 	if near := nearest(p.name, []string{"hosts", "children", "vars"}); near != "" {
-		text += "; did you mean " + near + "?"
-	} else if n := s.resolve(p.value); n.Kind == yaml.ScalarNode {
+		s.fail(p.key, "did you mean "+near+"?", "group %q has an unknown key %q", group, p.name)
+		return
+	}
+	text := s.pos(p.key).String() + ": group " + group + " has the key " + p.name + ", which is ignored"
+	if n := s.resolve(p.value); n.Kind == yaml.ScalarNode {
 		text += "; a variable belongs under vars:"
 	} else {
 		text += "; a group belongs under children:"
