@@ -56,6 +56,10 @@ type Flusher interface {
 // then on something that is missing may be there in a real run.
 const NotedTool = "tool"
 
+// NotedChange is noted once a plan holds a call of a Changer with something to
+// do: from then on the host is no longer what a real run would find.
+const NotedChange = "change"
+
 // Noted asks a plan's Viewer for a fact remembered with Overlay.Note. On a real
 // machine nothing is ever noted.
 func Noted(v facts.Viewer, key string) (string, bool) {

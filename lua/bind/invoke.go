@@ -159,6 +159,9 @@ func (c call) change(ctx context.Context, e *Env, f modules.Changer) ([]any, err
 	switch {
 	case d.Empty():
 	case e.Check:
+		if e.Overlay != nil {
+			e.Overlay.Note(modules.NotedChange, c.name)
+		}
 		if p, ok := f.(modules.Planner); ok && e.Overlay != nil {
 			if err := p.Plan(ctx, d, e.Overlay); err != nil {
 				return nil, err
