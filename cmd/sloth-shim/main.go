@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/sloth-runner/sloth/runner/worker"
+	_ "github.com/sloth-runner/sloth/runner/worker/front" // takes over when it is started as the front
 )
 
 func main() { os.Exit(worker.Main(os.Args[1:])) }

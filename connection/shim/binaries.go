@@ -14,7 +14,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/sloth-runner/sloth/connection/shim/packed"
 )
 
 //go:embed all:embedded
@@ -23,76 +23,137 @@ var embedded embed.FS
 // Binaries is where shims come from.
 type Binaries interface {
 	// For returns the shim for a platform in Go's words ("linux", "arm64") and
-	// the hex SHA-256 of it.
+	// the hex SHA-256 of it. An error says what to do about it.
 	For(goos, goarch string) (data []byte, hash string, err error)
 }
 
-// Default is the shims built into this program; without any, a file
-// sloth-shim beside it, or the one that $SLOTH_SHIM names, for this machine's
-// own platform.
-func Default() Binaries { return &builtIn{ready: map[string]*binary{}} }
-
-type builtIn struct {
-	mu    sync.Mutex
-	ready map[string]*binary
+// Hasher is implemented by Binaries that know the hash of a shim without having
+// its content at hand. Hosts are asked by hash, and few lack the content.
+type Hasher interface {
+	Hash(goos, goarch string) (string, error)
 }
 
-type binary struct {
+// hashOf returns the hash alone.
+func hashOf(b Binaries, goos, goarch string) (string, error) {
+	if h, ok := b.(Hasher); ok {
+		return h.Hash(goos, goarch)
+	}
+	_, hash, err := b.For(goos, goarch)
+	return hash, err
+}
+
+// Default is the shims built into this program; without one for this machine's
+// own platform, the program that $SLOTH_SHIM names or a file sloth-shim beside
+// this one.
+func Default() Binaries { return either{Embedded(), Beside()} }
+
+// errNone says that a source has nothing for a platform.
+var errNone = errors.New("no shim")
+
+type either []Binaries
+
+func (e either) For(goos, goarch string) ([]byte, string, error) {
+	for _, b := range e {
+		if data, hash, err := b.For(goos, goarch); !errors.Is(err, errNone) {
+			return data, hash, err
+		}
+	}
+	return nil, "", lacking(goos, goarch)
+}
+
+func (e either) Hash(goos, goarch string) (string, error) {
+	for _, b := range e {
+		if hash, err := hashOf(b, goos, goarch); !errors.Is(err, errNone) {
+			return hash, err
+		}
+	}
+	return "", lacking(goos, goarch)
+}
+
+func lacking(goos, goarch string) error {
+	if have := Platforms(); len(have) > 0 {
+		return fmt.Errorf("this sloth has no shim for %s/%s, only for %s: build it with `make build`", goos, goarch, strings.Join(have, ", "))
+	}
+	return fmt.Errorf("this sloth was built without shims: build it with `make build`, or put a sloth-shim for %s/%s beside it (go build ./cmd/sloth-shim)", goos, goarch)
+}
+
+// Embedded is the shims built into this program.
+func Embedded() Binaries { return builtIn{} }
+
+type builtIn struct{}
+
+func (builtIn) packed(goos, goarch string) (name string, p []byte, hash string, err error) {
+	name = "embedded/shim-" + goos + "-" + goarch + ".zst"
+	if p, err = embedded.ReadFile(name); errors.Is(err, fs.ErrNotExist) {
+		return name, nil, "", errNone
+	}
+	if err == nil {
+		hash, err = packed.Hash(p)
+	}
+	if err != nil {
+		return name, nil, "", fmt.Errorf("the embedded %s: %w: build sloth with `make build`", filepath.Base(name), err)
+	}
+	return name, p, hash, nil
+}
+
+func (b builtIn) Hash(goos, goarch string) (string, error) {
+	_, _, hash, err := b.packed(goos, goarch)
+	return hash, err
+}
+
+// unpacked holds a func() ([]byte, error) by name: hundreds of hosts may lack
+// the same shim at the same moment.
+var unpacked sync.Map
+
+func (b builtIn) For(goos, goarch string) ([]byte, string, error) {
+	name, p, hash, err := b.packed(goos, goarch)
+	if err != nil {
+		return nil, "", err
+	}
+	f, _ := unpacked.LoadOrStore(name, sync.OnceValues(func() ([]byte, error) { return packed.Unpack(p) }))
+	data, err := f.(func() ([]byte, error))()
+	return data, hash, err
+}
+
+// Beside is the program that $SLOTH_SHIM names, else a file sloth-shim beside
+// this program, for this machine's own platform.
+func Beside() Binaries { return beside{sync.OnceValues(readBeside)} }
+
+type beside struct {
+	read func() (shimFile, error)
+}
+
+type shimFile struct {
 	data []byte
 	hash string
 }
 
-// maxRaw bounds what a shim unpacks to.
-const maxRaw = 64 << 20
-
-func (b *builtIn) For(goos, goarch string) ([]byte, string, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	platform := goos + "-" + goarch
-	if r := b.ready[platform]; r != nil {
-		return r.data, r.hash, nil
-	}
-	data, err := load(goos, goarch)
-	if err != nil {
-		return nil, "", err
-	}
-	sum := sha256.Sum256(data)
-	r := &binary{data, hex.EncodeToString(sum[:])}
-	b.ready[platform] = r
-	return r.data, r.hash, nil
-}
-
-func load(goos, goarch string) ([]byte, error) {
-	packed, err := embedded.ReadFile("embedded/shim-" + goos + "-" + goarch + ".zst")
-	if err == nil {
-		dec, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxRaw), zstd.WithDecoderConcurrency(0))
-		if err != nil {
-			return nil, err
-		}
-		defer dec.Close()
-		return dec.DecodeAll(packed, nil)
-	}
-	if goos == runtime.GOOS && goarch == runtime.GOARCH {
-		if data, err := beside(); !errors.Is(err, fs.ErrNotExist) {
-			return data, err
-		}
-	}
-	if have := Platforms(); len(have) > 0 {
-		return nil, fmt.Errorf("there is no shim for %s/%s; there is one for %s", goos, goarch, strings.Join(have, ", "))
-	}
-	return nil, errors.New("this sloth was built without shims: build it with `make build`, or put a sloth-shim beside it (go build ./cmd/sloth-shim)")
-}
-
-func beside() ([]byte, error) {
+func readBeside() (shimFile, error) {
 	path := os.Getenv("SLOTH_SHIM")
 	if path == "" {
 		self, err := os.Executable()
 		if err != nil {
-			return nil, err
+			return shimFile{}, err
 		}
 		path = filepath.Join(filepath.Dir(self), "sloth-shim")
 	}
-	return os.ReadFile(path)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) && os.Getenv("SLOTH_SHIM") == "" {
+		return shimFile{}, errNone
+	}
+	if err != nil {
+		return shimFile{}, fmt.Errorf("$SLOTH_SHIM: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return shimFile{data, hex.EncodeToString(sum[:])}, nil
+}
+
+func (b beside) For(goos, goarch string) ([]byte, string, error) {
+	if goos != runtime.GOOS || goarch != runtime.GOARCH {
+		return nil, "", errNone
+	}
+	f, err := b.read()
+	return f.data, f.hash, err
 }
 
 // Platforms lists what is built in, as os/arch.
@@ -111,7 +172,8 @@ func Platforms() []string {
 	return out
 }
 
-// platform turns uname's words into Go's.
+// platform turns uname's words into Go's. A shim needs nothing of the userland,
+// so the kernel's word is what counts.
 func platform(sysname, machine string) (goos, goarch string, err error) {
 	goos = map[string]string{"Linux": "linux", "Darwin": "darwin"}[sysname]
 	switch machine {
@@ -128,8 +190,8 @@ func platform(sysname, machine string) (goos, goarch string, err error) {
 			goarch = "arm"
 		}
 	}
-	if goos == "" || goarch == "" {
-		return "", "", fmt.Errorf("the host is a %.40s %.40s; sloth runs on Linux (x86_64, aarch64, armv6 and later, i386, riscv64) and macOS", sysname, machine)
+	if goos == "" || goarch == "" || goos == "darwin" && goarch != "amd64" && goarch != "arm64" {
+		return "", "", fmt.Errorf("the host is a %.40q %.40q; sloth runs on Linux (x86_64, aarch64, armv6 and later, i386, riscv64) and macOS (x86_64, arm64)", sysname, machine)
 	}
 	return goos, goarch, nil
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sloth-runner/sloth/connection"
@@ -22,6 +23,7 @@ import (
 type Options struct {
 	Host     string // inventory name, for errors
 	RunID    string
+	Build    string // sloth's version, for messages
 	Binaries Binaries
 	Check    bool // a plan: the worker changes nothing
 	Verify   bool // hash the shim on the host before it is started
@@ -29,10 +31,10 @@ type Options struct {
 	Env      map[string]string
 	// Progress hears how much of the shim has been uploaded; nil: nobody does.
 	Progress func(done, total int64)
-	// StartTimeout bounds everything until the worker speaks; 0: 60 s.
+	// StartTimeout bounds each phase until the worker speaks; 0: 60 s.
 	StartTimeout time.Duration
 	// Platform is "os/arch" that the host is thought to have; empty: linux on
-	// this machine's processor.
+	// this machine's processor. A wrong guess costs one more round trip or two.
 	Platform string
 }
 
@@ -50,10 +52,10 @@ const (
 	silence = 15 * time.Second
 )
 
-// Limits on what a host may ask for at once.
+// Limits of waiting for the host.
 const (
-	maxCalls    = 16
-	callTimeout = 10 * time.Minute
+	cancelGrace = 10 * time.Second // for a job to end after it was cancelled
+	closeGrace  = 5 * time.Second  // for the worker to end after Bye
 )
 
 // Job is work for the worker.
@@ -61,101 +63,223 @@ type Job struct {
 	ID   string
 	Kind string
 	Body any // encoded with msgpack
+	// Last says that no other job of the session follows: the worker then ends
+	// by itself, which saves the round trip of Close.
+	Last bool
 }
 
-// Handler hears what a job says. Event is called in order, from one goroutine;
-// Call from several.
+// Handler hears what a job says. Event is called in order, from one goroutine,
+// and holds up the host while it runs; Call from several at once. Neither begins
+// once Do has returned.
 type Handler interface {
 	Event(kind string, body []byte)
 	Call(ctx context.Context, service string, body []byte) ([]byte, error)
 }
 
-// Session is an open worker.
+// Session is the controller's end of one worker.
 type Session struct {
 	opt    Options
-	proc   connection.Process
-	wire   *wire.Conn
+	conn   connection.Conn
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
-	calls  chan struct{} // one token a call under way
+	limit  *time.Timer // until the worker speaks
+
+	out outbox
+
+	proc  *process // set before started is closed
+	ended chan struct{}
 
 	mu      sync.Mutex
 	jobs    map[string]*pending
-	blobs   map[string]bool
-	seq     uint64
-	heard   time.Time
-	welcome chan struct{} // closed when greeting is set
-	greet   wire.Welcome
 	closed  bool
+	seq     uint64
+	started chan struct{} // closed when the worker has spoken
+	welcome chan struct{} // closed when greet is set
+	greet   wire.Welcome
+
+	blobsMu sync.Mutex
+	blobs   map[string]bool
+
+	reading atomic.Int64  // since when the host is listened to, Unix nanoseconds; 0: a handler is busy
+	slots   chan struct{} // one token for each short call under way
+	calls   atomic.Int32
 }
 
+// pending is a job that has not ended.
 type pending struct {
-	h    Handler
-	done chan wire.Done
+	h      Handler
+	ctx    context.Context // ends with Do
+	cancel context.CancelFunc
+	done   chan wire.Done
+
+	mu   sync.Mutex // held while Event runs
+	over bool
 }
 
-// Open starts the worker on the other end of conn; ctx is for the whole
-// session. The shim is uploaded first where it is missing.
+// Open starts a worker on the other end of conn. It returns when the host has
+// accepted the command that looks for the shim; jobs may be given at once and
+// travel right behind. Uploading the shim, where it is missing, and waiting for
+// the worker go on meanwhile, and an error of them is the error of every job.
+// ctx bounds Open; the session lasts until Close or until the link breaks.
 func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error) {
 	if o.StartTimeout <= 0 {
 		o.StartTimeout = 60 * time.Second
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	limit := time.AfterFunc(o.StartTimeout, func() {
-		cancel(&connection.Error{Class: connection.ClassShim, Host: o.Host, Op: "start the worker",
-			Err: fmt.Errorf("no answer within %s", o.StartTimeout), Hint: "The login works but its shell does not come to an end of starting up; try `ssh HOST true`."})
-	})
-	p, err := open(ctx, conn, o)
-	if !limit.Stop() && err == nil {
+	s := &Session{
+		opt: o, conn: conn, jobs: map[string]*pending{}, blobs: map[string]bool{}, slots: make(chan struct{}, maxCalls),
+		started: make(chan struct{}), welcome: make(chan struct{}), ended: make(chan struct{}),
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	goos, goarch := o.platform()
+	hash, err := hashOf(o.Binaries, goos, goarch)
+	if err != nil {
+		return nil, s.problem("find a shim", err, "")
+	}
+	s.limit = time.AfterFunc(o.StartTimeout, s.tooLate)
+	stop := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
+	p, err := exec(s.ctx, conn, bootstrapLine(hash, o.Verify, ""))
+	if !stop() && err == nil {
+		_ = p.finish() // ctx has ended it
 		err = context.Cause(ctx)
 	}
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		s.limit.Stop()
+		if cause := context.Cause(s.ctx); cause != nil {
 			err = cause
 		}
-		cancel(err)
+		s.cancel(err)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, s.problem("start the worker", err, "")
+	}
+	if !o.Become.HasPassword { // that is for nobody but the worker
+		p.wire = wire.NewConn(p.Stdout(), p.Stdin())
+		s.out.guess = p.wire
+	}
+	hello := wire.Hello{Version: wire.Version, Build: o.Build, RunID: o.RunID, Check: o.Check, Become: o.Become, Env: o.Env}
+	if err := s.send(ctx, wire.KindHello, hello); err != nil {
+		s.limit.Stop()
+		s.cancel(err)
+		_ = p.finish()
 		return nil, err
 	}
-	s := &Session{
-		opt: o, proc: p, wire: wire.NewConn(p.Stdout(), p.Stdin()), ctx: ctx, cancel: cancel,
-		calls: make(chan struct{}, maxCalls), jobs: map[string]*pending{}, blobs: map[string]bool{}, welcome: make(chan struct{}), heard: time.Now(),
-	}
-	s.wg.Go(func() { _, _ = io.Copy(io.Discard, p.Stderr()) })
-	s.wg.Go(s.receive)
-	s.wg.Go(s.heartbeat)
-	hello := wire.Hello{Version: wire.Version, RunID: o.RunID, Check: o.Check, Become: o.Become, Env: o.Env}
-	if err := s.wire.Send(ctx, wire.KindHello, hello); err != nil {
-		s.Close()
-		return nil, s.lost(err)
-	}
+	s.wg.Go(func() { s.run(p, hash) })
 	return s, nil
 }
+
+// deadline sets how long the host may take for what comes next, until it speaks.
+func (s *Session) deadline(d time.Duration) { s.limit.Reset(d) }
+
+func (s *Session) tooLate() {
+	s.cancel(&connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: "start the worker",
+		Err: errors.New("the host does not answer in time"), Hint: "The login works but its shell, or the shim, does not come to an end of starting up; try `ssh HOST true`."})
+}
+
+// run starts the worker and serves it until the link ends.
+func (s *Session) run(p *process, hash string) {
+	defer close(s.ended)
+	p, err := s.start(p, hash)
+	if err != nil {
+		s.limit.Stop()
+		s.cancel(err)
+		return
+	}
+	s.proc = p
+	if p.wire == nil {
+		p.wire = wire.NewConn(p.Stdout(), p.Stdin())
+	}
+	close(s.started)
+	s.wg.Go(func() {
+		// A failure is one of the link, which receive reports.
+		_ = s.out.settle(s.ctx, p.wire)
+	})
+	s.wg.Go(s.heartbeat)
+	err = s.receive(p)
+	s.limit.Stop()
+	p.wire.Close()
+	p.Stdin().Close()
+	var how error
+	if hungUp(err) {
+		// It has ended, or hung up and still runs: then it is ended.
+		patience := time.AfterFunc(closeGrace, p.kill)
+		how = p.finish()
+		patience.Stop()
+	} else {
+		s.cancel(s.why(err, nil, p))
+		how = p.finish()
+	}
+	s.cancel(s.why(err, how, p))
+}
+
+// why says how the session came to its end: err ended the reading, how the
+// process.
+func (s *Session) why(err, how error, p *process) error {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	var c *connection.Error
+	var exit *connection.ExitError
+	switch {
+	case closed:
+		return wire.ErrClosed
+	case errors.As(err, &c):
+		return err
+	case errors.Is(err, wire.ErrProtocol):
+		return &connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: "talk to the worker", Err: err,
+			Hint: "The host does not speak sloth's protocol as it should; look into it, and try --verify-shim."}
+	case errors.As(how, &c):
+		return how // the connection itself knows best
+	case !hungUp(err):
+		return &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker", Err: err, Hint: brokeHint}
+	}
+	err = errors.New("it ended before its work was done")
+	if errors.As(how, &exit) {
+		err = fmt.Errorf("it ended: %w", how)
+	}
+	if said := p.said.firstLine(); said != "" {
+		err = fmt.Errorf("%w: %s", err, said)
+	}
+	return &connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: "talk to the worker", Err: err,
+		Hint: "What had begun may have happened. Somebody may have killed it, or the host ran out of memory."}
+}
+
+// hungUp tells the end of the worker's output from everything else.
+func hungUp(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+const brokeHint = "The connection broke while tasks were running; what had begun may still have happened."
 
 // Welcome waits for what the worker says of itself.
 func (s *Session) Welcome(ctx context.Context) (wire.Welcome, error) {
 	select {
 	case <-s.welcome:
 		return s.greet, nil
+	default:
+	}
+	select {
+	case <-s.welcome:
+		return s.greet, nil
 	case <-s.ctx.Done():
 		return wire.Welcome{}, context.Cause(s.ctx)
 	case <-ctx.Done():
-		return wire.Welcome{}, ctx.Err()
+		return wire.Welcome{}, context.Cause(ctx)
 	}
 }
 
 // PutBlob sends content that jobs refer to by its hash, once in a session.
 func (s *Session) PutBlob(ctx context.Context, hash string, data []byte) error {
-	s.mu.Lock()
-	known := s.blobs[hash]
-	s.blobs[hash] = true
-	s.mu.Unlock()
-	if known {
+	// One at a time: a blob counts as known only once it is on its way, and
+	// whoever needs the same one waits for that.
+	s.blobsMu.Lock()
+	defer s.blobsMu.Unlock()
+	if s.blobs[hash] {
 		return nil
 	}
-	if err := s.wire.Send(ctx, wire.KindBlob, wire.Blob{Hash: hash, Data: data}); err != nil {
+	if err := s.send(ctx, wire.KindBlob, wire.Blob{Hash: hash, Data: data}); err != nil {
 		return s.lost(err)
 	}
+	s.blobs[hash] = true
 	return nil
 }
 
@@ -167,6 +291,8 @@ func (s *Session) Do(ctx context.Context, job Job, h Handler) ([]byte, error) {
 		return nil, fmt.Errorf("encode job %s: %w", job.ID, err)
 	}
 	p := &pending{h: h, done: make(chan wire.Done, 1)}
+	p.ctx, p.cancel = context.WithCancel(ctx)
+	defer p.finish()
 	s.mu.Lock()
 	if s.jobs[job.ID] != nil {
 		s.mu.Unlock()
@@ -176,27 +302,51 @@ func (s *Session) Do(ctx context.Context, job Job, h Handler) ([]byte, error) {
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); delete(s.jobs, job.ID); s.mu.Unlock() }()
 
-	if err := s.wire.Send(ctx, wire.KindJob, wire.Job{ID: job.ID, Kind: job.Kind, Body: body}); err != nil {
+	if err := s.send(ctx, wire.KindJob, wire.Job{ID: job.ID, Kind: job.Kind, Body: body, Last: job.Last}); err != nil {
 		return nil, s.lost(err)
 	}
 	select {
 	case d := <-p.done:
 		return s.result(d)
 	case <-s.ctx.Done():
-		return nil, s.lost(context.Cause(s.ctx))
+		return s.last(p)
 	case <-ctx.Done():
 	}
 	_ = s.Cancel(job.ID, "", true) // a link that is gone has its own error below
-	grace := time.NewTimer(10 * time.Second)
+	select {
+	case <-s.started:
+	default:
+		return nil, context.Cause(ctx) // nobody is there to confirm it
+	}
+	grace := time.NewTimer(cancelGrace)
 	defer grace.Stop()
 	select {
 	case d := <-p.done:
 		return s.result(d)
 	case <-s.ctx.Done():
-		return nil, s.lost(context.Cause(s.ctx))
+		return s.last(p)
 	case <-grace.C:
-		return nil, fmt.Errorf("the host did not confirm the end of the job: %w", ctx.Err())
+		return nil, fmt.Errorf("the host did not confirm the end of the job within %s: %w", cancelGrace, context.Cause(ctx))
 	}
+}
+
+// last is the outcome of a job when the session is over: its result may have
+// come just before.
+func (s *Session) last(p *pending) ([]byte, error) {
+	select {
+	case d := <-p.done:
+		return s.result(d)
+	default:
+		return nil, s.lost(context.Cause(s.ctx))
+	}
+}
+
+// finish keeps the handler from being called any more.
+func (p *pending) finish() {
+	p.cancel()
+	p.mu.Lock()
+	p.over = true
+	p.mu.Unlock()
 }
 
 func (s *Session) result(d wire.Done) ([]byte, error) {
@@ -206,10 +356,10 @@ func (s *Session) result(d wire.Done) ([]byte, error) {
 	return d.Body, nil
 }
 
-// Cancel asks the worker to end a job: softly before its next step, or hard by
-// ending the step's processes.
+// Cancel asks the worker to end a job, or one step of it: softly before its
+// next step, or hard by ending the step's processes. It does not wait.
 func (s *Session) Cancel(job, step string, hard bool) error {
-	return s.wire.Send(s.ctx, wire.KindCancel, wire.Cancel{Job: job, Step: step, Hard: hard})
+	return s.send(s.ctx, wire.KindCancel, wire.Cancel{Job: job, Step: step, Hard: hard})
 }
 
 // lost makes a broken link an error of the host, unless ctx or Close broke it.
@@ -221,161 +371,42 @@ func (s *Session) lost(err error) error {
 	if errors.As(err, &c) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}
-	return &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker", Err: err,
-		Hint: "The connection broke while tasks were running; what had begun may still have happened."}
+	return &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker", Err: err, Hint: brokeHint}
 }
 
-// receive serves everything the worker says until the link ends.
-func (s *Session) receive() {
-	for {
-		kind, body, err := s.wire.Receive()
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				err = errors.New("the worker ended")
-			}
-			s.cancel(s.lost(err))
-			return
-		}
-		s.mu.Lock()
-		s.heard = time.Now()
-		s.mu.Unlock()
-		if err := s.handle(kind, body); err != nil {
-			s.cancel(&connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: "talk to the worker", Err: err,
-				Hint: "The host does not speak sloth's protocol as it should; look into it, and try --verify-shim."})
-			return
-		}
-	}
-}
-
-func (s *Session) handle(kind wire.Kind, body []byte) error {
-	switch kind {
-	case wire.KindWelcome:
-		return s.welcomed(body)
-	case wire.KindEvent:
-		var e wire.Event
-		if err := wire.Decode(kind, body, &e); err != nil {
-			return err
-		}
-		if e.Seq != s.seq+1 {
-			return fmt.Errorf("event %d came after event %d", e.Seq, s.seq)
-		}
-		s.seq = e.Seq
-		if p := s.job(e.Job); p != nil {
-			p.h.Event(e.Kind, e.Body)
-		}
-	case wire.KindDone:
-		var d wire.Done
-		if err := wire.Decode(kind, body, &d); err != nil {
-			return err
-		}
-		if p := s.job(d.Job); p != nil {
-			select {
-			case p.done <- d:
-			default:
-				return fmt.Errorf("job %.40q was done twice", d.Job)
-			}
-		}
-	case wire.KindCall:
-		var c wire.Call
-		if err := wire.Decode(kind, body, &c); err != nil {
-			return err
-		}
-		s.serve(c)
-	case wire.KindPing:
-		return s.wire.Send(s.ctx, wire.KindPong, nil)
-	case wire.KindPong:
-	default:
-		return fmt.Errorf("%w: a %s from a worker", wire.ErrProtocol, kind)
-	}
-	return nil
-}
-
-func (s *Session) welcomed(body []byte) error {
-	var w wire.Welcome
-	if err := wire.Decode(wire.KindWelcome, body, &w); err != nil {
-		return err
-	}
-	if w.Version != wire.Version {
-		return fmt.Errorf("the worker speaks version %d, this is version %d", w.Version, wire.Version)
-	}
-	select {
-	case <-s.welcome:
-		return errors.New("the worker said welcome twice")
-	default:
-	}
-	s.greet = w
-	close(s.welcome)
-	return nil
-}
-
-func (s *Session) job(id string) *pending {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.jobs[id]
-}
-
-// serve answers a call in a goroutine; when too many are under way the link is
-// not read until one ends, which holds the host up and nobody else.
-func (s *Session) serve(c wire.Call) {
-	select {
-	case s.calls <- struct{}{}:
-	case <-s.ctx.Done():
-		return
-	}
-	s.wg.Go(func() {
-		defer func() { <-s.calls }()
-		r := wire.Reply{ID: c.ID}
-		if p := s.job(c.Job); p == nil {
-			r.Err = "this job is not under way"
-		} else {
-			ctx, cancel := context.WithTimeout(s.ctx, callTimeout)
-			defer cancel()
-			body, err := p.h.Call(ctx, c.Service, c.Body)
-			if r.Body = body; err != nil {
-				r.Body, r.Err = nil, err.Error()
-			}
-		}
-		_ = s.wire.Send(s.ctx, wire.KindReply, r) // a broken link ends the session by itself
-	})
-}
-
-// heartbeat keeps the link in use and notices when the other side is silent.
-func (s *Session) heartbeat() {
-	tick := time.NewTicker(beat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-tick.C:
-			s.mu.Lock()
-			quiet := time.Since(s.heard)
-			s.mu.Unlock()
-			if quiet > silence {
-				s.cancel(&connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker",
-					Err: fmt.Errorf("silent for %s", quiet.Round(time.Second)), Hint: "Is the host up, and the network between?"})
-				return
-			}
-			_ = s.wire.Send(s.ctx, wire.KindPing, nil)
-		}
-	}
-}
-
-// Close lets the worker end and waits for what belongs to the session. The
-// connection stays open.
+// Close lets the worker end, with what it still runs, and waits for what belongs
+// to the session. The connection stays open. Another Close waits too.
 func (s *Session) Close() error {
 	s.mu.Lock()
 	again := s.closed
 	s.closed = true
 	s.mu.Unlock()
 	if !again {
-		_ = s.wire.Send(s.ctx, wire.KindBye, nil)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), time.Second)
-		_ = s.wire.Drain(ctx) // a link that takes nothing more is dropped
-		cancel()
-		s.proc.Stdin().Close()
-		s.cancel(wire.ErrClosed)
+		s.bye()
 	}
 	s.wg.Wait()
 	return nil
+}
+
+func (s *Session) bye() {
+	select {
+	case <-s.started:
+	default:
+		s.cancel(wire.ErrClosed) // nothing has begun that would have to end well
+		return
+	}
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	s.mu.Lock()
+	seq := s.seq
+	s.mu.Unlock()
+	_ = s.send(s.ctx, wire.KindAck, wire.Ack{Seq: seq})
+	if s.send(s.ctx, wire.KindBye, nil) == nil {
+		select {
+		case <-s.ended:
+		case <-s.ctx.Done():
+		case <-grace.C: // then its connection ends it
+		}
+	}
+	s.cancel(wire.ErrClosed)
 }

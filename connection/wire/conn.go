@@ -265,6 +265,9 @@ func (c *Conn) Receive() (Kind, []byte, error) {
 // Quiet is how long nothing at all has arrived, a part of a frame included.
 func (c *Conn) Quiet() time.Duration { return c.heard.quiet() }
 
+// Done is closed when the writing goroutine has ended.
+func (c *Conn) Done() <-chan struct{} { return c.done }
+
 // Drain sends what is queued and lets nothing more in. It returns when all is
 // written, the stream failed, or ctx ended.
 func (c *Conn) Drain(ctx context.Context) error {

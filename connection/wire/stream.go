@@ -184,6 +184,21 @@ type Outgoing struct {
 	credit  int64
 	waiting int   // chunks in the queue
 	err     error // why nothing more is sent
+	over    bool  // the end was sent
+}
+
+type streamKey struct{}
+
+// WithStream gives whoever answers a call the stream that its caller offers for
+// what is too big for a reply.
+func WithStream(ctx context.Context, o *Outgoing) context.Context {
+	return context.WithValue(ctx, streamKey{}, o)
+}
+
+// StreamOf is the stream offered for the answer, or nil.
+func StreamOf(ctx context.Context) *Outgoing {
+	o, _ := ctx.Value(streamKey{}).(*Outgoing)
+	return o
 }
 
 // Outgoing opens the stream of that number, which the other side has named.
@@ -245,8 +260,18 @@ func (o *Outgoing) put(k chunk, size int64) bool {
 	return o.c.push(k)
 }
 
-// finish says that nothing more comes.
+// Close ends a stream that Copy was not called for.
+func (o *Outgoing) Close() { _ = o.finish(errors.New("nothing was sent")) }
+
+// finish says, once, that nothing more comes.
 func (o *Outgoing) finish(cause error) error {
+	o.mu.Lock()
+	again := o.over
+	o.over = true
+	o.mu.Unlock()
+	if again {
+		return cause
+	}
 	s := &o.c.streams
 	s.mu.Lock()
 	delete(s.out, o.id)

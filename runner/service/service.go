@@ -13,32 +13,24 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/sloth-runner/sloth/connection/wire"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/packed"
 )
 
-// Limits on one call.
-const (
-	maxBody  = 32 << 20
-	maxChunk = 1 << 20 // of a file
-	ahead    = 8       // chunks asked for before they are needed
-)
+// maxBody bounds the arguments of one call.
+const maxBody = 32 << 20
 
 type (
 	stateArgs struct {
 		Op   string `msgpack:"o"`
 		Args []any  `msgpack:"a"`
 	}
-	fileArgs struct {
-		Src    string `msgpack:"s"`
-		Hash   string `msgpack:"h,omitempty"` // the version that was opened
-		Offset int64  `msgpack:"o"`
-	}
-	fileReply struct {
+	// fileHead goes before the content of a file.
+	fileHead struct {
 		Size int64       `msgpack:"z"`
 		Hash string      `msgpack:"h"`
 		Mode fs.FileMode `msgpack:"m"`
-		Data []byte      `msgpack:"d"`
 	}
 	templateArgs struct {
 		Src    string         `msgpack:"s"`
@@ -87,11 +79,11 @@ func dispatch(ctx context.Context, svc modules.Services, service string, body []
 		}
 		return svc.State(ctx, a.Op, a.Args)
 	case "file":
-		a, err := decode[fileArgs](body)
+		src, err := decode[string](body)
 		if err != nil {
 			return nil, err
 		}
-		return readChunk(ctx, svc, a)
+		return nil, sendFile(ctx, svc, src)
 	case "list":
 		dir, err := decode[string](body)
 		if err != nil {
@@ -152,37 +144,33 @@ func dispatch(ctx context.Context, svc modules.Services, service string, body []
 	return nil, fmt.Errorf("there is no service %.40q", service)
 }
 
-// readChunk reads a piece of a file. The version is checked, so that a file
-// that changes while it travels is an error and not a mixture.
-func readChunk(ctx context.Context, svc modules.Services, a fileArgs) (fileReply, error) {
-	f, err := svc.File(ctx, a.Src)
+// sendFile answers with the file itself, on the stream that the caller offers:
+// first what there is to know about it, then the content.
+func sendFile(ctx context.Context, svc modules.Services, src string) error {
+	stream := wire.StreamOf(ctx)
+	if stream == nil {
+		return fmt.Errorf("read %s: the call offers no stream for the content", src)
+	}
+	f, err := svc.File(ctx, src)
 	if err != nil {
-		return fileReply{}, err
+		return err
 	}
 	defer f.Close()
-	if a.Hash != "" && a.Hash != f.Hash {
-		return fileReply{}, fmt.Errorf("read %s: it changed while it was being sent", a.Src)
-	}
-	if a.Offset < 0 || a.Offset > f.Size {
-		return fileReply{}, fmt.Errorf("read %s: there is nothing at %d", a.Src, a.Offset)
-	}
-	if seeker, ok := f.ReadCloser.(io.Seeker); ok {
-		_, err = seeker.Seek(a.Offset, io.SeekStart)
-	} else {
-		_, err = io.CopyN(io.Discard, f, a.Offset)
-	}
+	head, err := packed.Marshal(fileHead{Size: f.Size, Hash: f.Hash, Mode: f.Mode})
 	if err != nil {
-		return fileReply{}, fmt.Errorf("read %s: %w", a.Src, err)
+		return err
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxChunk))
-	if err != nil {
-		return fileReply{}, fmt.Errorf("read %s: %w", a.Src, err)
-	}
-	return fileReply{Size: f.Size, Hash: f.Hash, Mode: f.Mode, Data: data}, nil
+	return stream.Copy(ctx, io.MultiReader(bytes.NewReader([]byte{byte(len(head) >> 8), byte(len(head))}), bytes.NewReader(head), f))
 }
 
-// Caller sends one call and waits for its answer.
-type Caller func(ctx context.Context, service string, body []byte) ([]byte, error)
+// Caller is the way to the controller.
+type Caller interface {
+	// Call sends one call and waits for its answer.
+	Call(ctx context.Context, service string, body []byte) ([]byte, error)
+	// Stream sends a call that is answered with a stream. What goes wrong on the
+	// way is an error of reading it.
+	Stream(ctx context.Context, service string, body []byte) (io.ReadCloser, error)
+}
 
 // Ahead is what travelled with a segment and so costs no call.
 type Ahead struct {
@@ -213,7 +201,7 @@ func ask[T any](ctx context.Context, c *Client, service string, args any) (T, er
 	if err != nil {
 		return out, fmt.Errorf("%s: %w", service, err)
 	}
-	reply, err := c.call(ctx, service, body)
+	reply, err := c.call.Call(ctx, service, body)
 	if err != nil {
 		return out, err
 	}
@@ -284,91 +272,64 @@ func (c *Client) SetHostVar(ctx context.Context, key string, value any) error {
 	return err
 }
 
-// File opens a controller-side file; what is large arrives piece by piece, a
-// few pieces ahead of the reader.
+// File opens a controller-side file. Its content arrives while it is read, in
+// constant memory, and is compared with its hash at the end.
 func (c *Client) File(ctx context.Context, src string) (modules.File, error) {
 	if e, ok := c.ahead.Files[src]; ok {
 		if data, ok := c.ahead.Blob(e.Hash); ok {
 			return modules.File{ReadCloser: io.NopCloser(bytes.NewReader(data)), Size: e.Size, Hash: e.Hash, Mode: e.Mode}, nil
 		}
 	}
-	first, err := ask[fileReply](ctx, c, "file", fileArgs{Src: src})
+	body, err := packed.Marshal(src)
 	if err != nil {
 		return modules.File{}, err
 	}
-	r := &remoteFile{c: c, src: src, size: first.Size, want: first.Hash, sum: sha256.New(), piece: first.Data, asked: int64(len(first.Data))}
-	r.ctx, r.cancel = context.WithCancel(ctx)
-	return modules.File{ReadCloser: r, Size: first.Size, Hash: first.Hash, Mode: first.Mode}, nil
-}
-
-// remoteFile reads a controller-side file in order.
-type remoteFile struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	c      *Client
-	src    string
-	size   int64
-	want   string
-	sum    hash.Hash
-
-	piece  []byte
-	read   int64
-	asked  int64
-	coming []chan piece
-}
-
-type piece struct {
-	data []byte
-	err  error
-}
-
-func (r *remoteFile) Read(p []byte) (int, error) {
-	for len(r.piece) == 0 {
-		r.ask()
-		if len(r.coming) == 0 {
-			if r.read != r.size || hex.EncodeToString(r.sum.Sum(nil)) != r.want {
-				return 0, fmt.Errorf("read %s: %d bytes of %d arrived, or not as they were sent", r.src, r.read, r.size)
-			}
-			return 0, io.EOF
-		}
-		next := <-r.coming[0]
-		r.coming = r.coming[1:]
-		if next.err != nil {
-			return 0, next.err
-		}
-		r.piece = next.data
+	in, err := c.call.Stream(ctx, "file", body)
+	if err != nil {
+		return modules.File{}, err
 	}
-	n := copy(p, r.piece)
+	head, err := readHead(in)
+	if err != nil {
+		in.Close()
+		return modules.File{}, err
+	}
+	r := &checked{in: in, src: src, head: head, sum: sha256.New()}
+	return modules.File{ReadCloser: r, Size: head.Size, Hash: head.Hash, Mode: head.Mode}, nil
+}
+
+func readHead(in io.Reader) (fileHead, error) {
+	var size [2]byte
+	var head fileHead
+	if _, err := io.ReadFull(in, size[:]); err != nil {
+		return head, err
+	}
+	text := make([]byte, int(size[0])<<8|int(size[1]))
+	if _, err := io.ReadFull(in, text); err != nil {
+		return head, err
+	}
+	return head, packed.Unmarshal(text, &head)
+}
+
+// checked reads a file and refuses to come to its end when something is missing
+// or was changed on the way.
+type checked struct {
+	in   io.ReadCloser
+	src  string
+	head fileHead
+	sum  hash.Hash
+	read int64
+}
+
+func (r *checked) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
 	r.sum.Write(p[:n])
-	r.piece = r.piece[n:]
-	r.read += int64(n)
-	return n, nil
+	if r.read += int64(n); r.read > r.head.Size {
+		return 0, fmt.Errorf("read %s: it grew while it was being sent", r.src)
+	}
+	if errors.Is(err, io.EOF) && (r.read != r.head.Size || hex.EncodeToString(r.sum.Sum(nil)) != r.head.Hash) {
+		return n, fmt.Errorf("read %s: it changed while it was being sent (%d bytes of %d)", r.src, r.read, r.head.Size)
+	}
+	return n, err
 }
 
-// ask keeps a few pieces on their way.
-func (r *remoteFile) ask() {
-	for r.asked < r.size && len(r.coming) < ahead {
-		offset := r.asked
-		n := min(maxChunk, r.size-offset)
-		r.asked += n
-		ch := make(chan piece, 1)
-		r.coming = append(r.coming, ch)
-		go func() {
-			reply, err := ask[fileReply](r.ctx, r.c, "file", fileArgs{r.src, r.want, offset})
-			if err == nil && int64(len(reply.Data)) != n {
-				err = fmt.Errorf("read %s: a piece of %d bytes instead of %d", r.src, len(reply.Data), n)
-			}
-			ch <- piece{reply.Data, err}
-		}()
-	}
-}
-
-// Close gives up what is still on its way and waits for it.
-func (r *remoteFile) Close() error {
-	r.cancel()
-	for _, ch := range r.coming {
-		<-ch
-	}
-	r.coming = nil
-	return nil
-}
+func (r *checked) Close() error { return r.in.Close() }

@@ -33,9 +33,10 @@ func (e *becomeError) Error() string { return e.what }
 type method struct {
 	name string
 	argv func(user, shim string, password bool, marker string) []string
-	// prompt finds the question for the password in what was printed so far.
-	prompt func(text, marker string) bool
-	onTTY  bool // asks on the terminal instead of the error output
+	// prompt finds the question for the password at the end of what was printed,
+	// and returns what is left without it.
+	prompt func(text, marker string) (rest string, found bool)
+	onTTY  bool // asks on a terminal only
 }
 
 var methods = map[string]method{
@@ -43,11 +44,14 @@ var methods = map[string]method{
 		name: "sudo",
 		argv: func(user, shim string, password bool, marker string) []string {
 			if !password {
-				return []string{"sudo", "-n", "-u", user, "--", shim, "executor"}
+				return []string{"sudo", "-H", "-n", "-u", user, "--", shim, "executor"}
 			}
-			return []string{"sudo", "-S", "-p", marker, "-u", user, "--", shim, "executor"}
+			return []string{"sudo", "-H", "-S", "-p", marker, "-u", user, "--", shim, "executor"}
 		},
-		prompt: func(text, marker string) bool { return strings.Contains(text, marker) },
+		prompt: func(text, marker string) (string, bool) {
+			before, after, found := strings.Cut(text, marker)
+			return before + after, found
+		},
 	},
 	"doas": {
 		name: "doas",
@@ -57,7 +61,7 @@ var methods = map[string]method{
 			}
 			return []string{"doas", "-u", user, shim, "executor"}
 		},
-		prompt: func(text, _ string) bool { return strings.Contains(strings.ToLower(text), "password:") },
+		prompt: lastLineAsks,
 		onTTY:  true,
 	},
 	"su": {
@@ -65,37 +69,64 @@ var methods = map[string]method{
 		argv: func(user, shim string, _ bool, _ string) []string {
 			return []string{"su", "-s", "/bin/sh", "-c", "exec '" + shim + "' executor", user}
 		},
-		prompt: func(text, _ string) bool { return strings.Contains(strings.ToLower(text), "password:") },
+		prompt: lastLineAsks,
 	},
 }
 
+// lastLineAsks is for programs whose prompt cannot be chosen.
+func lastLineAsks(text, _ string) (string, bool) {
+	i := strings.LastIndexByte(text, '\n') + 1
+	line := strings.ToLower(strings.TrimSpace(text[i:]))
+	return text[:i], strings.Contains(line, "password") && strings.HasSuffix(line, ":")
+}
+
+// child is an executor that was started through a become program.
+type child struct {
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	out  io.ReadCloser
+	tty  *os.File // our end of its terminal; nil: it has none
+	wait chan struct{}
+}
+
 // startAs starts the executor of another user and returns when it speaks.
-func startAs(ctx context.Context, b wire.Become, name string) (*exec.Cmd, io.WriteCloser, io.ReadCloser, func(), error) {
-	kind := b.Method
-	if kind == "" {
-		kind = "sudo"
-	}
-	m, ok := methods[kind]
-	if !ok {
-		return nil, nil, nil, nil, &becomeError{fmt.Sprintf("there is no become method %q", kind), "Use sudo, doas or su."}
-	}
-	if _, err := user.Lookup(name); err != nil || strings.HasPrefix(name, "-") {
-		return nil, nil, nil, nil, &becomeError{fmt.Sprintf("become %s: there is no such user on this host", name), "Create the user first, or correct become_user."}
+func startAs(ctx context.Context, b wire.Become, name string) (*child, error) {
+	m, err := chooseMethod(b.Method, name)
+	if err != nil {
+		return nil, err
 	}
 	program, err := exec.LookPath(m.name)
 	if err != nil {
-		return nil, nil, nil, nil, &becomeError{fmt.Sprintf("become %s: %s is not installed on this host", name, m.name), "Install it, or choose another with --become-method."}
+		return nil, &becomeError{fmt.Sprintf("become %s: %s is not installed on this host", name, m.name), "Install it, or choose another with --become-method."}
 	}
 	shim, err := readableShim(name)
 	if err != nil {
-		return nil, nil, nil, nil, &becomeError{fmt.Sprintf("become %s: %v", name, err), ""}
+		return nil, &becomeError{fmt.Sprintf("become %s: %v", name, err), "The user needs a folder from which it may start programs: /var/tmp must be writable and not mounted noexec."}
 	}
-	marker := newMarker()
-	argv := m.argv(name, shim, b.HasPassword, marker)
-	a := &asking{m: m, b: b, user: name, marker: marker, ready: make(chan error, 1)}
-	cmd := exec.Command(program, argv[1:]...)
+	a := &asking{m: m, b: b, user: name, marker: newMarker(), refused: make(chan error, 1)}
+	cmd := exec.Command(program, m.argv(name, shim, b.HasPassword, a.marker)[1:]...)
+	// Their words are looked at; the executor goes back to the login's locale.
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	return a.start(ctx, cmd)
+}
+
+// chooseMethod finds the become method by its name; empty is sudo.
+func chooseMethod(kind, name string) (method, error) {
+	if name == "" || strings.HasPrefix(name, "-") || strings.ContainsAny(name, "\x00\n") {
+		return method{}, &becomeError{fmt.Sprintf("there is no user named %q", name), "Correct become_user."}
+	}
+	if kind == "" {
+		kind = "sudo"
+		// To root su asks nothing, and it is always there.
+		if _, err := exec.LookPath(kind); err != nil && os.Getuid() == 0 {
+			kind = "su"
+		}
+	}
+	m, ok := methods[kind]
+	if !ok {
+		return method{}, &becomeError{fmt.Sprintf("there is no become method %q", kind), "Use sudo, doas or su."}
+	}
+	return m, nil
 }
 
 func newMarker() string {
@@ -106,122 +137,163 @@ func newMarker() string {
 
 // asking is a become program under way, until the executor speaks.
 type asking struct {
-	m      method
-	b      wire.Become
-	user   string
-	marker string
-	ready  chan error
+	m       method
+	b       wire.Become
+	user    string
+	marker  string
+	refused chan error
 
-	mu     sync.Mutex
-	said   bytes.Buffer // without the prompts, for the error
-	tty    bytes.Buffer
-	gave   bool
-	refuse bool
+	mu   sync.Mutex
+	said []byte // on its error output, without the prompts, for the error
+	tty  []byte // on its terminal
+	gave bool   // the password
+	over bool   // the executor speaks: nothing is answered any more
 }
 
-func (a *asking) start(ctx context.Context, cmd *exec.Cmd) (*exec.Cmd, io.WriteCloser, io.ReadCloser, func(), error) {
-	fail := func(err error) (*exec.Cmd, io.WriteCloser, io.ReadCloser, func(), error) {
-		return nil, nil, nil, nil, &becomeError{fmt.Sprintf("become %s: %v", a.user, err), ""}
-	}
-	stdin, err := cmd.StdinPipe()
+func (a *asking) start(ctx context.Context, cmd *exec.Cmd) (*child, error) {
+	c := &child{cmd: cmd, wait: make(chan struct{})}
+	stderr, err := a.launch(c)
 	if err != nil {
-		return fail(err)
+		return nil, &becomeError{fmt.Sprintf("become %s: %v", a.user, err), ""}
 	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return fail(err)
-	}
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		return fail(err)
-	}
-	// A terminal of its own for those that insist on one (requiretty) or ask there.
-	master, slave, err := openTerminal()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err == nil {
-		cmd.ExtraFiles = []*os.File{slave}
-		cmd.SysProcAttr.Setctty, cmd.SysProcAttr.Ctty = true, 3
-	}
-	if err := cmd.Start(); err != nil {
-		if master != nil {
-			master.Close()
-			slave.Close()
-		}
-		return fail(err)
-	}
+	// These two end with the streams; the error output is read all along.
 	var readers sync.WaitGroup
-	readers.Go(func() { a.watch(stderr, stdin, &a.said, !a.m.onTTY) })
-	if master != nil {
-		slave.Close()
-		readers.Go(func() { a.watch(master, master, &a.tty, a.m.onTTY) })
+	readers.Go(func() { a.watch(stderr, c.in, &a.said) })
+	if c.tty != nil {
+		readers.Go(func() { a.watch(c.tty, c.tty, &a.tty) })
 	}
-	release := func() {
-		if master != nil {
-			master.Close()
-		}
+	go func() {
 		readers.Wait()
-	}
+		_ = cmd.Wait() // how it ended says nothing that it has not said
+		close(c.wait)
+	}()
 	mark := make(chan error, 1)
 	go func() {
-		_, err := wire.ReadMark(stdout)
+		_, err := wire.ReadMark(io.TeeReader(c.out, asked{a, c.in}))
+		a.mu.Lock()
+		a.over = err == nil
+		a.mu.Unlock()
 		mark <- err
 	}()
 	limit := time.NewTimer(becomeTimeout)
 	defer limit.Stop()
-	kill := func() {
-		_ = cmd.Process.Kill() // sudo's own; its child sees the end of its input
-		stdin.Close()
-	}
 	select {
-	case err := <-mark:
+	case err = <-mark:
 		if err == nil {
-			return cmd, stdin, stdout, release, nil
+			return c, nil
 		}
-		kill()
-		_ = cmd.Wait()
-		release()
-		return nil, nil, nil, nil, a.explain()
-	case err := <-a.ready:
-		kill()
-		<-mark
-		_ = cmd.Wait()
-		release()
-		return nil, nil, nil, nil, err
+		c.abandon()
+		return nil, a.explain()
+	case err = <-a.refused:
 	case <-limit.C:
-		kill()
-		_ = cmd.Wait()
-		release()
-		return nil, nil, nil, nil, &becomeError{fmt.Sprintf("become %s: %s did not answer within %s", a.user, a.m.name, becomeTimeout), "It may wait for DNS or LDAP: try it by hand on the host."}
+		err = &becomeError{fmt.Sprintf("become %s: %s did not answer within %s", a.user, a.m.name, becomeTimeout), "It may wait for DNS or LDAP: try it by hand on the host."}
 	case <-ctx.Done():
-		kill()
-		_ = cmd.Wait()
-		release()
-		return nil, nil, nil, nil, context.Cause(ctx)
+		err = context.Cause(ctx)
+	}
+	c.abandon()
+	return nil, err
+}
+
+// launch starts the program with pipes for the frames, and a terminal of its
+// own for those that insist on one (requiretty) or ask there.
+func (a *asking) launch(c *child) (stderr io.ReadCloser, err error) {
+	if c.in, err = c.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if c.out, err = c.cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	if stderr, err = c.cmd.StderrPipe(); err != nil {
+		return nil, err
+	}
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	master, slave, err := openTerminal()
+	if err == nil {
+		c.tty = master
+		c.cmd.ExtraFiles = []*os.File{slave}
+		c.cmd.SysProcAttr.Setctty, c.cmd.SysProcAttr.Ctty = true, 3
+		defer slave.Close()
+	} else if a.m.onTTY {
+		return nil, fmt.Errorf("%s asks on a terminal, and there is none to be had: %w", a.m.name, err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		if c.tty != nil {
+			c.tty.Close()
+		}
+		return nil, err
+	}
+	return stderr, nil
+}
+
+// end closes the executor's input, which ends it, and waits for that.
+func (c *child) end(grace time.Duration) {
+	c.in.Close()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-c.wait:
+	case <-timer.C:
+	}
+	c.abandon()
+}
+
+// abandon takes everything away that keeps the program alive, and waits a
+// little. It may belong to root, so that it cannot be killed; without input and
+// terminal it ends by itself, or hangs where nobody can help.
+func (c *child) abandon() {
+	c.in.Close()
+	if c.tty != nil {
+		c.tty.Close()
+	}
+	_ = c.cmd.Process.Kill()
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-c.wait:
+	case <-timer.C:
 	}
 }
 
+// asked watches the output of a program that asks there, as busybox su does.
+type asked struct {
+	a      *asking
+	answer io.Writer
+}
+
+func (w asked) Write(p []byte) (int, error) {
+	w.a.hear(p, w.answer, &w.a.said)
+	return len(p), nil
+}
+
 // watch reads what the program prints and answers its question once.
-func (a *asking) watch(r io.Reader, answer io.Writer, keep *bytes.Buffer, asks bool) {
+func (a *asking) watch(r io.Reader, answer io.Writer, keep *[]byte) {
 	buf := make([]byte, 1024)
 	for {
 		n, err := r.Read(buf)
-		a.mu.Lock()
-		if keep.Len() < 8192 {
-			keep.Write(buf[:n])
-		}
-		if asks && n > 0 && a.m.prompt(keep.String(), a.marker) {
-			text := keep.String()
-			keep.Reset()
-			keep.WriteString(strings.ReplaceAll(text, a.marker, ""))
-			a.reply(answer)
-			if a.m.onTTY || a.m.name == "su" {
-				keep.Reset() // the prompt has no marker of ours: do not see it again
-			}
-		}
-		a.mu.Unlock()
+		a.hear(buf[:n], answer, keep)
 		if err != nil {
 			return
 		}
+	}
+}
+
+// maxSaid is how much of a program's words is kept: the newest, since a lecture
+// may come before the question.
+const maxSaid = 8 << 10
+
+func (a *asking) hear(p []byte, answer io.Writer, keep *[]byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.over || len(p) == 0 {
+		return
+	}
+	*keep = append(*keep, p...)
+	if n := len(*keep) - maxSaid; n > 0 {
+		*keep = (*keep)[n:]
+	}
+	if rest, ok := a.m.prompt(string(*keep), a.marker); ok {
+		*keep = append((*keep)[:0], rest...)
+		a.reply(answer)
 	}
 }
 
@@ -241,7 +313,7 @@ func (a *asking) reply(w io.Writer) {
 		}
 	}
 	select {
-	case a.ready <- err:
+	case a.refused <- err:
 	default:
 	}
 }
@@ -250,7 +322,7 @@ func (a *asking) reply(w io.Writer) {
 func (a *asking) explain() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	text := strings.TrimSpace(strings.ReplaceAll(a.said.String()+a.tty.String(), a.marker, ""))
+	text := strings.TrimSpace(strings.ToValidUTF8(string(a.said)+"\n"+string(a.tty), "?"))
 	lower := strings.ToLower(text)
 	first, _, _ := strings.Cut(text, "\n")
 	first = strings.ToValidUTF8(strings.TrimSpace(first), "?")
@@ -261,6 +333,8 @@ func (a *asking) explain() error {
 		e.what, e.hint = fmt.Sprintf("become %s: %s needs a password", a.user, a.m.name), "Use -K, or let the user become "+a.user+" without one."
 	case a.gave && (strings.Contains(lower, "incorrect password") || strings.Contains(lower, "try again") || strings.Contains(lower, "authentication fail") || strings.Contains(lower, "no password was provided") || strings.Contains(lower, "authentication failed")):
 		e.what, e.hint = fmt.Sprintf("become %s: %s did not accept the password", a.user, a.m.name), "It was tried once only, so that no account is locked."
+	case strings.Contains(lower, "unknown user"), strings.Contains(lower, "unknown uid"), strings.Contains(lower, "does not exist"):
+		e.what, e.hint = fmt.Sprintf("become %s: there is no such user on this host", a.user), "Create the user first, or correct become_user."
 	case strings.Contains(lower, "not in the sudoers"), strings.Contains(lower, "may not run"), strings.Contains(lower, "not allowed"), strings.Contains(lower, "operation not permitted"):
 		e.hint = "The login user is not allowed to: have the administrator permit it, or log in as somebody who is."
 	case first == "":
@@ -270,16 +344,29 @@ func (a *asking) explain() error {
 }
 
 // readableShim is a path at which that user may start the shim. The cache is
-// closed to others, so who is not root gets a copy in a folder that is not.
+// closed to others, so who is not root gets a copy in a folder that is not. Root
+// does too where the cache lies on a network: there it is a nobody.
 func readableShim(name string) (string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	if u, err := user.Lookup(name); err == nil && u.Uid == "0" {
+	if u, err := user.Lookup(name); err == nil && u.Uid == "0" && !overNetwork(self) {
 		return self, nil
 	}
-	dir := fmt.Sprintf("/var/tmp/sloth-%d-x", os.Getuid())
+	var problems []error
+	for _, base := range []string{"/var/tmp", "/tmp", "/dev/shm"} {
+		path, err := copyTo(fmt.Sprintf("%s/sloth-%d-x", base, os.Getuid()), self)
+		if err == nil {
+			return path, nil
+		}
+		problems = append(problems, err)
+	}
+	return "", errors.Join(problems...)
+}
+
+// copyTo puts the shim into a folder of ours that others may pass through.
+func copyTo(dir, self string) (string, error) {
 	if err := os.Mkdir(dir, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 		return "", err
 	}
@@ -287,17 +374,25 @@ func readableShim(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if sys, ok := st.Sys().(*syscall.Stat_t); !st.IsDir() || !ok || int(sys.Uid) != os.Getuid() {
+	if !st.IsDir() || !mine(st) {
 		return "", fmt.Errorf("%s belongs to somebody else", dir)
+	}
+	if noExec(dir) {
+		return "", fmt.Errorf("%s is mounted noexec", dir)
 	}
 	if err := os.Chmod(dir, 0o711); err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, filepath.Base(self))
-	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() {
+	if st, err := os.Lstat(path); err == nil && st.Mode() == 0o555 && mine(st) {
 		return path, nil
 	}
 	return path, copyShim(self, path)
+}
+
+func mine(st os.FileInfo) bool {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	return ok && int(sys.Uid) == os.Getuid()
 }
 
 // copyShim writes the copy under a temporary name first.

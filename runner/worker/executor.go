@@ -4,28 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os/exec"
+	"maps"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/step"
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // executor is the child that runs the steps of one become user. The worker is
 // its controller: it sends one step at a time and passes on events and calls.
 type executor struct {
-	once    sync.Once
-	err     error
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	link    *wire.Conn
-	release func()
-	wg      sync.WaitGroup
-	gone    chan struct{}
+	once  sync.Once
+	err   error
+	child *child
+	link  *wire.Conn
+	wg    sync.WaitGroup
+	gone  chan struct{} // closed when it says nothing more
 
 	mu    sync.Mutex
 	jobs  map[string]*relay // by the job id that the executor knows
@@ -34,39 +32,44 @@ type executor struct {
 
 // relay is one step that an executor runs.
 type relay struct {
+	ctx  context.Context // of the step
 	job  *job
 	done chan wire.Done
 }
 
+// executorGrace is how long an executor may take to end what it runs.
+const executorGrace = 6 * time.Second
+
 // runAs runs one step as its become user.
-func (w *worker) runAs(j *job, seg *step.Segment, spec *step.Spec) step.Result {
-	w.mu.Lock()
-	e := w.become[spec.Become]
+func (r *run) runAs(ctx context.Context, j *job, seg *step.Segment, spec *step.Spec) step.Result {
+	r.mu.Lock()
+	e := r.become[spec.Become]
 	if e == nil {
 		e = &executor{jobs: map[string]*relay{}, blobs: map[string]bool{}, gone: make(chan struct{})}
-		w.become[spec.Become] = e
+		r.become[spec.Become] = e
 	}
-	w.mu.Unlock()
-	e.once.Do(func() { e.err = e.open(w, spec.Become) })
+	r.mu.Unlock()
+	e.once.Do(func() { e.err = e.open(r, spec.Become) })
 	if e.err != nil {
-		return w.refused(j, spec, e.err)
+		return r.refused(j, spec, e.err)
 	}
-	body, err := e.do(w, j, seg, spec)
+	body, err := e.do(ctx, r, j, seg, spec)
 	if err != nil {
-		if cause := context.Cause(j.ctx); cause != nil {
+		if cause := context.Cause(ctx); cause != nil {
 			return step.Result{ID: spec.ID, Status: event.Cancelled, Message: cause.Error()}
 		}
-		return w.refused(j, spec, err)
+		return r.refused(j, spec, err)
 	}
 	var results []step.Result
-	if err := msgpack.Unmarshal(body, &results); err != nil || len(results) != 1 {
-		return w.refused(j, spec, fmt.Errorf("the executor of %s gave no result: %w", spec.Become, err))
+	if err := packed.Unmarshal(body, &results); err != nil || len(results) != 1 {
+		return r.refused(j, spec, fmt.Errorf("the executor of %s gave no result: %w", spec.Become, err))
 	}
+	results[0].ID = spec.ID
 	return results[0]
 }
 
 // refused is the result of a step that could not be begun as another user.
-func (w *worker) refused(j *job, spec *step.Spec, err error) step.Result {
+func (r *run) refused(j *job, spec *step.Spec, err error) step.Result {
 	f := &event.Failure{Class: "become", Message: err.Error()}
 	var b *becomeError
 	if errors.As(err, &b) {
@@ -77,40 +80,50 @@ func (w *worker) refused(j *job, spec *step.Spec, err error) step.Result {
 		Where: event.Where{Task: spec.Task, Step: spec.ID, Handler: spec.Handler}, Status: res.Status, Ignored: res.Ignored, Message: res.Message, Failure: f,
 	})
 	if encErr == nil {
-		w.emit(j.id, kind, body)
+		r.emit(j.id, kind, body)
 	}
 	return res
 }
 
-func (e *executor) open(w *worker, name string) error {
-	cmd, stdin, stdout, release, err := startAs(w.ctx, w.hello.Become, name)
+func (e *executor) open(w *run, name string) error {
+	c, err := startAs(w.ctx, w.hello.Become, name)
 	if err != nil {
 		return err
 	}
-	e.cmd, e.stdin, e.release = cmd, stdin, release
-	e.link = wire.NewConn(stdout, stdin)
+	e.child = c
+	e.link = wire.NewConn(c.out, c.in)
 	e.wg.Go(func() { defer close(e.gone); e.receive(w) })
+	e.wg.Go(func() { e.heartbeat(context.WithoutCancel(w.ctx)) })
 	h := w.hello
 	h.Become = wire.Become{} // an executor becomes nobody, and needs no password
+	h.Env = maps.Clone(h.Env)
+	if l, ok := os.LookupEnv("LC_ALL"); ok { // the way there had another
+		if h.Env == nil {
+			h.Env = map[string]string{}
+		}
+		if _, given := h.Env["LC_ALL"]; !given {
+			h.Env["LC_ALL"] = l
+		}
+	}
 	return e.link.Send(w.ctx, wire.KindHello, h)
 }
 
-func (e *executor) do(w *worker, j *job, seg *step.Segment, spec *step.Spec) ([]byte, error) {
+func (e *executor) do(ctx context.Context, w *run, j *job, seg *step.Segment, spec *step.Spec) ([]byte, error) {
 	one := *seg
 	one.ID, one.Steps = seg.ID+"/"+spec.ID, []step.Spec{*spec}
-	if err := e.send(w, j, &one); err != nil {
+	if err := e.send(ctx, w, &one); err != nil {
 		return nil, err
 	}
-	r := &relay{job: j, done: make(chan wire.Done, 1)}
+	r := &relay{ctx: ctx, job: j, done: make(chan wire.Done, 1)}
 	e.mu.Lock()
 	e.jobs[one.ID] = r
 	e.mu.Unlock()
 	defer func() { e.mu.Lock(); delete(e.jobs, one.ID); e.mu.Unlock() }()
-	body, err := msgpack.Marshal(one)
+	body, err := packed.Marshal(one)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.link.Send(j.ctx, wire.KindJob, wire.Job{ID: one.ID, Kind: "segment", Body: body}); err != nil {
+	if err := e.link.Send(ctx, wire.KindJob, wire.Job{ID: one.ID, Kind: "segment", Body: body}); err != nil {
 		return nil, err
 	}
 	select {
@@ -118,9 +131,9 @@ func (e *executor) do(w *worker, j *job, seg *step.Segment, spec *step.Spec) ([]
 		return doneBody(d)
 	case <-e.gone:
 		return nil, fmt.Errorf("the executor of %s ended", spec.Become)
-	case <-j.ctx.Done():
+	case <-ctx.Done():
 	}
-	_ = e.link.Send(context.WithoutCancel(j.ctx), wire.KindCancel, wire.Cancel{Job: one.ID, Hard: true})
+	_ = e.link.Send(context.WithoutCancel(ctx), wire.KindCancel, wire.Cancel{Job: one.ID, Hard: true})
 	grace := time.NewTimer(8 * time.Second)
 	defer grace.Stop()
 	select {
@@ -129,7 +142,7 @@ func (e *executor) do(w *worker, j *job, seg *step.Segment, spec *step.Spec) ([]
 	case <-e.gone:
 	case <-grace.C:
 	}
-	return nil, context.Cause(j.ctx)
+	return nil, context.Cause(ctx)
 }
 
 func doneBody(d wire.Done) ([]byte, error) {
@@ -140,7 +153,7 @@ func doneBody(d wire.Done) ([]byte, error) {
 }
 
 // send passes on the contents that the step refers to, each once.
-func (e *executor) send(w *worker, j *job, seg *step.Segment) error {
+func (e *executor) send(ctx context.Context, w *run, seg *step.Segment) error {
 	var hashes []string
 	for _, s := range seg.Sources {
 		hashes = append(hashes, s.Hash)
@@ -159,19 +172,33 @@ func (e *executor) send(w *worker, j *job, seg *step.Segment) error {
 		if known {
 			continue
 		}
-		data, err := w.blob(j.ctx, hash)
+		data, err := w.blob(ctx, hash)
 		if err != nil {
 			return err
 		}
-		if err := e.link.Send(j.ctx, wire.KindBlob, wire.Blob{Hash: hash, Data: data}); err != nil {
+		if err := e.link.Send(ctx, wire.KindBlob, wire.Blob{Hash: hash, Data: data}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// heartbeat is a sign of life for the executor, whatever holds up its events.
+func (e *executor) heartbeat(ctx context.Context) {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.gone:
+			return
+		case <-tick.C:
+			_ = e.link.Send(ctx, wire.KindPing, nil) // its end is noticed by receive
+		}
+	}
+}
+
 // receive passes on what the executor says. It ends with the executor's output.
-func (e *executor) receive(w *worker) {
+func (e *executor) receive(w *run) {
 	for {
 		kind, body, err := e.link.Receive()
 		if err != nil {
@@ -216,32 +243,66 @@ func (e *executor) relay(job string) *relay {
 }
 
 // passOn asks the controller on behalf of the executor.
-func (e *executor) passOn(w *worker, c wire.Call) {
+func (e *executor) passOn(w *run, c wire.Call) {
 	reply := wire.Reply{ID: c.ID}
-	if r := e.relay(c.Job); r == nil {
-		reply.Err = "this step is over"
-	} else if body, err := w.call(r.job.ctx, r.job.id, c.Service, c.Body); err != nil {
+	body, err := e.asked(w, c)
+	if err != nil {
 		reply.Err = err.Error()
 	} else {
 		reply.Body = body
 	}
+	// A broken link is the executor's end, which others notice.
 	_ = e.link.Send(context.WithoutCancel(w.ctx), wire.KindReply, reply)
 }
 
-// close lets the executor end; it ends what it started first.
-func (e *executor) close() {
+func (e *executor) asked(w *run, c wire.Call) ([]byte, error) {
+	r := e.relay(c.Job)
+	if r == nil {
+		return nil, errors.New("this step is over")
+	}
+	if c.Stream == 0 {
+		return w.call(r.ctx, r.job.id, c.Service, c.Body)
+	}
+	out, err := e.link.Outgoing(c.Stream)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	in, err := w.stream(r.ctx, r.job.id, c.Service, c.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return nil, out.Copy(r.ctx, in)
+}
+
+// closeExecutors ends all executors side by side.
+func (r *run) closeExecutors() {
+	r.mu.Lock()
+	var all sync.WaitGroup
+	for _, e := range r.become {
+		all.Go(func() { e.close(context.WithoutCancel(r.ctx)) })
+	}
+	r.mu.Unlock()
+	all.Wait()
+}
+
+// close lets the executor end; it ends what it started first. One that does not
+// is left behind: it belongs to somebody else and cannot be killed, but has lost
+// its input.
+func (e *executor) close(ctx context.Context) {
 	e.once.Do(func() { e.err = errors.New("the run is over") })
-	if e.cmd == nil {
+	if e.child == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	_ = e.link.Send(ctx, wire.KindBye, nil)
 	_ = e.link.Drain(ctx)
 	cancel()
-	e.stdin.Close()
-	end := time.AfterFunc(10*time.Second, func() { _ = e.cmd.Process.Kill() })
-	e.wg.Wait()
-	_ = e.cmd.Wait()
-	end.Stop()
-	e.release()
+	e.child.end(executorGrace)
+	select {
+	case <-e.gone:
+		e.wg.Wait()
+	case <-time.After(executorGrace):
+	}
 }

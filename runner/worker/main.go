@@ -1,87 +1,115 @@
 // Package worker is the half of a run that lives on a host. The front is what
-// sshd starts; it starts the worker, which owns the link, the order of steps
-// and the events; an executor is a worker's child that runs the steps of one
-// other user. All of them are the same program.
+// sshd starts; it starts the worker, which owns the order of steps and the
+// events and speaks with the controller; an executor is a worker's child that
+// runs the steps of one other user. All of them are the same program.
 package worker
 
 import (
 	"context"
-	"errors"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"os"
-	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/sloth-runner/sloth/connection/wire"
 )
 
-// memoryLimit is where Go's collector starts to work hard; a shim is a guest.
-const memoryLimit = 512 << 20
+// A shim is a guest: it leaves most of a large machine alone.
+const (
+	memoryLimit = 512 << 20 // where Go's collector starts to work hard
+	maxThreads  = 4         // that run Go code at the same time
+)
 
-// Main runs the shim in the role that args name and returns the exit code.
+// Main runs the shim in the role that args name and returns the exit code. The
+// front has its own package.
 func Main(args []string) int {
-	if len(args) != 1 {
+	if len(args) == 0 {
 		fmt.Fprintln(os.Stderr, "sloth-shim is started by sloth; there is nothing to be done with it by hand")
 		return 1
 	}
 	debug.SetMemoryLimit(memoryLimit)
+	if runtime.GOMAXPROCS(0) > maxThreads {
+		runtime.GOMAXPROCS(maxThreads)
+	}
+	// A link that breaks must not end what is running.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGINT)
+	protect()
+	var err error
 	switch args[0] {
-	case "front":
-		return front()
-	case "worker", "executor":
-		// A link that breaks must not end what is running.
-		signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGINT)
-		protect()
-		if err := serve(context.Background(), args[0]); err != nil {
-			fmt.Fprintln(os.Stderr, "sloth-shim:", err)
-			return 1
-		}
-		return 0
+	case "worker":
+		err = runWorker(context.Background(), len(args) > 1 && args[1] == "verify")
+	case "executor":
+		err = runExecutor(context.Background())
+	default:
+		err = fmt.Errorf("there is no role %q", args[0])
 	}
-	fmt.Fprintf(os.Stderr, "sloth-shim: there is no role %q\n", args[0])
-	return 1
-}
-
-// front starts the worker in a session of its own, hands it the streams and
-// waits. The worker outlives the front: killing what sshd started is not the
-// end of what runs.
-func front() int {
-	self, err := os.Executable()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "sloth-shim:", err)
-		return 1
-	}
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	cmd := exec.Command(self, "worker")
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		fmt.Fprintln(os.Stderr, "sloth-shim: start the worker:", err)
-		return 1
-	}
-	// The streams are the worker's now; a front that kept them would hide their end.
-	os.Stdin.Close()
-	os.Stdout.Close()
-	var exit *exec.ExitError
-	if err := cmd.Wait(); errors.As(err, &exit) {
-		return max(exit.ExitCode(), 1)
-	} else if err != nil {
 		fmt.Fprintln(os.Stderr, "sloth-shim:", err)
 		return 1
 	}
 	return 0
 }
 
-// serve speaks the wire on standard input and output until the link ends.
-func serve(ctx context.Context, role string) error {
+// runWorker speaks with the controller on the streams that the front hands over.
+func runWorker(ctx context.Context, verify bool) error {
+	in, out, err := takeStreams()
+	if err != nil {
+		return fmt.Errorf("take over the streams: %w", err)
+	}
+	if verify {
+		if path, ok, err := verified(); err != nil {
+			return err
+		} else if !ok {
+			fmt.Fprintf(out, "\n%sTAMPERED %s\n", wire.Mark, path)
+			return nil
+		}
+	}
+	return serve(ctx, in, out, roleWorker)
+}
+
+// runExecutor speaks with the worker on standard input and output.
+func runExecutor(ctx context.Context) error {
+	os.Unsetenv("LC_ALL") // it was set for whoever asked for the password
+	leaveTerminal()
 	in, out := os.Stdin, os.Stdout
 	// What runs here must not write into the frames.
 	os.Stdout = os.Stderr
+	return serve(ctx, in, out, roleExecutor)
+}
+
+// serve runs what the other end asks for until the link ends.
+func serve(ctx context.Context, in io.ReadCloser, out io.Writer, as role) error {
 	if _, err := fmt.Fprintf(out, "\n%sREADY\n", wire.Mark); err != nil {
 		return err
 	}
-	w := newWorker(in, out, role)
-	return w.run(ctx)
+	r := newRun(ctx, as)
+	l := newLink(in, out)
+	r.attach(l)
+	err := l.serve(r)
+	r.end(l, err)
+	return err
+}
+
+// verified compares the running program with the hash in its name.
+func verified() (path string, ok bool, err error) {
+	if path, err = os.Executable(); err != nil {
+		return "", false, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return path, false, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return path, false, err
+	}
+	return path, strings.TrimPrefix(filepath.Base(path), "shim-") == hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -3,12 +3,12 @@ package worker
 import (
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os/user"
 	"slices"
 
-	"github.com/sloth-runner/sloth/connection/wire"
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/dsl"
 	"github.com/sloth-runner/sloth/lua/engine"
@@ -17,24 +17,21 @@ import (
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/all"
 	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/service"
 	"github.com/sloth-runner/sloth/runner/step"
-	"github.com/vmihailenco/msgpack/v5"
 	lua "github.com/yuin/gopher-lua"
 )
 
 // segment runs the steps of a segment in order. What one step gives is there
 // for the next.
-func (w *worker) segment(j *job, body []byte) ([]step.Result, error) {
+func (r *run) segment(j *job, body []byte) ([]step.Result, error) {
 	var seg step.Segment
-	if err := wire.CheckDepth(body); err != nil {
-		return nil, err
-	}
-	if err := msgpack.Unmarshal(body, &seg); err != nil {
+	if err := packed.Unmarshal(body, &seg); err != nil {
 		return nil, fmt.Errorf("read the segment: %w", err)
 	}
-	s := &segmentRun{w: w, j: j, seg: &seg, outputs: map[string]any{}, bad: map[string]bool{}, modules: all.Modules()}
+	s := &segmentRun{r: r, j: j, seg: &seg, outputs: map[string]any{}, bad: map[string]bool{}, modules: all.Modules()}
 	results := make([]step.Result, 0, len(seg.Steps))
 	for i := range seg.Steps {
 		results = append(results, s.step(&seg.Steps[i]))
@@ -44,7 +41,7 @@ func (w *worker) segment(j *job, body []byte) ([]step.Result, error) {
 
 // segmentRun is one segment under way.
 type segmentRun struct {
-	w       *worker
+	r       *run
 	j       *job
 	seg     *step.Segment
 	modules []modules.Module
@@ -92,10 +89,15 @@ func (s *segmentRun) step(spec *step.Spec) step.Result {
 
 // run executes a step here, or in the executor of the user it becomes.
 func (s *segmentRun) run(spec *step.Spec) step.Result {
-	if spec.Become != "" && s.w.role == "worker" && !isMe(spec.Become) {
-		return s.w.runAs(s.j, s.seg, spec)
+	ctx, end, ok := s.j.begin(spec.ID)
+	if !ok {
+		return step.Result{ID: spec.ID, Status: event.Cancelled, NotRun: true, Message: "cancelled"}
 	}
-	return step.Execute(s.j.ctx, s.options(spec), *spec)
+	defer end()
+	if spec.Become != "" && s.r.role == roleWorker && !isMe(spec.Become) {
+		return s.r.runAs(ctx, s.j, s.seg, spec)
+	}
+	return step.Execute(ctx, s.options(ctx, spec), *spec)
 }
 
 // isMe reports whether becoming that user would change nothing.
@@ -104,23 +106,21 @@ func isMe(name string) bool {
 	return err == nil && (me.Username == name || me.Uid == name)
 }
 
-func (s *segmentRun) options(spec *step.Spec) step.Options {
-	services := service.NewClient(func(ctx context.Context, name string, body []byte) ([]byte, error) {
-		return s.w.call(ctx, s.j.id, name, body)
-	}, s.ahead())
+func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options {
+	services := service.NewClient(caller{s.r, s.j}, s.ahead(ctx))
 	o := step.Options{
 		Host: s.seg.Host, Check: s.seg.Check, Modules: s.modules,
-		Env: bind.Env{Call: modules.Call{Machine: s.w.machine, Services: services, Env: environment(s.w.hello.Env)}},
+		Env: bind.Env{Call: modules.Call{Machine: s.r.machine, Services: services, Env: environment(s.r.hello.Env)}},
 		Emit: func(e event.Event) {
 			kind, body, err := event.Encode(e)
 			if err != nil { // outputs that cannot be encoded must not hide how the step ended
 				kind, body, _ = event.Encode(event.Log{Level: "error", Message: "an event cannot be sent: " + err.Error()})
 			}
-			s.w.emit(s.j.id, kind, body)
+			s.r.emit(s.j.id, kind, body)
 		},
 	}
 	if s.seg.Check {
-		overlay := s.w.plan()
+		overlay := s.r.plan()
 		o.Env.Viewer, o.Env.Overlay = overlay, overlay
 	}
 	if len(spec.Snapshot) > 0 {
@@ -129,14 +129,28 @@ func (s *segmentRun) options(spec *step.Spec) step.Options {
 	return o
 }
 
+// caller is the way of one job's steps to the controller's services.
+type caller struct {
+	r *run
+	j *job
+}
+
+func (c caller) Call(ctx context.Context, name string, body []byte) ([]byte, error) {
+	return c.r.call(ctx, c.j.id, name, body)
+}
+
+func (c caller) Stream(ctx context.Context, name string, body []byte) (io.ReadCloser, error) {
+	return c.r.stream(ctx, c.j.id, name, body)
+}
+
 // plan is the overlay that all steps of a plan share.
-func (w *worker) plan() *machine.Overlay {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.overlay == nil {
-		w.overlay = machine.NewOverlay(w.machine)
+func (r *run) plan() *machine.Overlay {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.overlay == nil {
+		r.overlay = machine.NewOverlay(r.machine)
 	}
-	return w.overlay
+	return r.overlay
 }
 
 func environment(env map[string]string) []string {
@@ -148,16 +162,16 @@ func environment(env map[string]string) []string {
 }
 
 // ahead is what travelled with the segment and need not be asked for.
-func (s *segmentRun) ahead() service.Ahead {
+func (s *segmentRun) ahead(ctx context.Context) service.Ahead {
 	a := service.Ahead{Files: map[string]modules.FileEntry{}, Rendered: map[string]string{}}
 	for _, f := range s.seg.Files {
 		a.Files[f.Src] = modules.FileEntry{Path: f.Src, Mode: fs.FileMode(f.Mode), Size: f.Size, Hash: f.Hash}
 	}
-	for _, r := range s.seg.Rendered {
-		a.Rendered[r.Src] = r.Hash
+	for _, t := range s.seg.Rendered {
+		a.Rendered[t.Src] = t.Hash
 	}
 	a.Blob = func(hash string) ([]byte, bool) {
-		data, err := s.w.blob(s.j.ctx, hash)
+		data, err := s.r.blob(ctx, hash)
 		return data, err == nil
 	}
 	return a
@@ -179,7 +193,7 @@ func (s *segmentRun) world(ctx context.Context, spec *step.Spec) (*engine.VM, st
 	})
 	vm.Pristine()
 	for _, src := range s.seg.Sources {
-		text, err := s.w.blob(ctx, src.Hash)
+		text, err := s.r.blob(ctx, src.Hash)
 		if err != nil {
 			return fail(err)
 		}

@@ -34,3 +34,17 @@ func openTerminal() (master, slave *os.File, err error) {
 	}
 	return os.NewFile(uintptr(m), "/dev/ptmx"), os.NewFile(uintptr(s), name), nil
 }
+
+// leaveTerminal lets go of the terminal that the password was asked on, so that
+// nothing a task starts can ask there and wait for ever.
+func leaveTerminal() {
+	for fd := 3; fd < 10; fd++ {
+		unix.CloseOnExec(fd)
+	}
+	tty, err := unix.Open("/dev/tty", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(tty)
+	_ = unix.IoctlSetInt(tty, unix.TIOCNOTTY, 0)
+}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/sloth-runner/sloth/connection/shim/packed"
 )
 
 func main() {
@@ -24,13 +24,12 @@ func pack(in, out string) error {
 	if err != nil {
 		return err
 	}
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression))
+	data, err := packed.Pack(raw)
 	if err != nil {
 		return err
 	}
-	defer enc.Close()
 	tmp := out + ".new"
-	if err := os.WriteFile(tmp, enc.EncodeAll(raw, nil), 0o644); err != nil {
+	if err := os.WriteFile(tmp, data, 0o644); err != nil {
 		return err
 	}
 	return os.Rename(tmp, out)

@@ -1,0 +1,192 @@
+package shim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/connection/wire"
+)
+
+// Limits on what a host may ask for at once.
+const (
+	maxCalls    = 32   // that are served at the same time
+	maxWaiting  = 2000 // that are served or wait for it
+	callTimeout = 10 * time.Minute
+)
+
+// long names the services whose calls take as long as somebody else's work or a
+// transfer: they end with their job, and others do not wait for them.
+var long = map[string]bool{"run": true, "file": true, "flush": true}
+
+// receive serves everything the worker says until the link ends.
+func (s *Session) receive(p *process) error {
+	for {
+		s.reading.Store(time.Now().UnixNano())
+		kind, body, err := p.wire.Receive()
+		s.reading.Store(0)
+		if err != nil {
+			return err
+		}
+		if err := s.handle(kind, body); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Session) handle(kind wire.Kind, body []byte) error {
+	switch kind {
+	case wire.KindWelcome:
+		return s.welcomed(body)
+	case wire.KindEvent:
+		var e wire.Event
+		if err := wire.Decode(kind, body, &e); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		before := s.seq
+		s.seq = e.Seq
+		s.mu.Unlock()
+		if e.Seq != before+1 {
+			return fmt.Errorf("%w: event %d came after event %d", wire.ErrProtocol, e.Seq, before)
+		}
+		if p := s.job(e.Job); p != nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if !p.over {
+				p.h.Event(e.Kind, e.Body)
+			}
+		}
+	case wire.KindDone:
+		var d wire.Done
+		if err := wire.Decode(kind, body, &d); err != nil {
+			return err
+		}
+		if p := s.job(d.Job); p != nil {
+			select {
+			case p.done <- d:
+			default:
+				return fmt.Errorf("%w: job %.40q was done twice", wire.ErrProtocol, d.Job)
+			}
+		}
+	case wire.KindCall:
+		var c wire.Call
+		if err := wire.Decode(kind, body, &c); err != nil {
+			return err
+		}
+		return s.serve(c)
+	case wire.KindPing:
+		return s.send(s.ctx, wire.KindPong, nil)
+	case wire.KindPong:
+	default:
+		return fmt.Errorf("%w: a %s from a worker", wire.ErrProtocol, kind)
+	}
+	return nil
+}
+
+func (s *Session) welcomed(body []byte) error {
+	var w wire.Welcome
+	if err := wire.Decode(wire.KindWelcome, body, &w); err != nil {
+		return err
+	}
+	if w.Version != wire.Version {
+		return fmt.Errorf("%w: the worker speaks version %d, this is version %d", wire.ErrProtocol, w.Version, wire.Version)
+	}
+	select {
+	case <-s.welcome:
+		return fmt.Errorf("%w: the worker said welcome twice", wire.ErrProtocol)
+	default:
+	}
+	s.limit.Stop()
+	s.greet = w
+	close(s.welcome)
+	return nil
+}
+
+func (s *Session) job(id string) *pending {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.jobs[id]
+}
+
+// serve answers a call in a goroutine of its own, so that the answer to one may
+// depend on what comes later.
+func (s *Session) serve(c wire.Call) error {
+	if s.calls.Add(1) > maxWaiting {
+		return fmt.Errorf("%w: more than %d calls at once", wire.ErrProtocol, maxWaiting)
+	}
+	s.wg.Go(func() {
+		defer s.calls.Add(-1)
+		r := wire.Reply{ID: c.ID}
+		body, err := s.answer(c)
+		if err != nil {
+			r.Err = err.Error()
+			if r.Err == "" {
+				r.Err = "it failed without saying why"
+			}
+		} else {
+			r.Body = body
+		}
+		if err := s.send(s.ctx, wire.KindReply, r); err != nil && s.ctx.Err() == nil {
+			// Too large, most likely: a broken link ends the session by itself.
+			_ = s.send(s.ctx, wire.KindReply, wire.Reply{ID: c.ID, Err: err.Error()})
+		}
+	})
+	return nil
+}
+
+func (s *Session) answer(c wire.Call) ([]byte, error) {
+	p := s.job(c.Job)
+	if p == nil {
+		return nil, errors.New("this job is not under way")
+	}
+	ctx := p.ctx
+	if !long[c.Service] {
+		select {
+		case s.slots <- struct{}{}:
+			defer func() { <-s.slots }()
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+	}
+	stop := context.AfterFunc(s.ctx, p.cancel)
+	defer stop()
+	if c.Stream != 0 {
+		out, err := s.proc.wire.Outgoing(c.Stream)
+		if err != nil {
+			return nil, err
+		}
+		defer out.Close()
+		ctx = wire.WithStream(ctx, out)
+	}
+	return p.h.Call(ctx, c.Service, c.Body)
+}
+
+// heartbeat keeps the link in use and notices when the other side is silent.
+func (s *Session) heartbeat() {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-s.ended:
+			return
+		case <-tick.C:
+			// While a handler is busy nothing is read, and nothing can be heard.
+			quiet := s.proc.wire.Quiet()
+			since := s.reading.Load()
+			if since != 0 && quiet > silence && time.Since(time.Unix(0, since)) > silence {
+				s.cancel(&connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker",
+					Err: fmt.Errorf("silent for %s", quiet.Round(time.Second)), Hint: "Is the host up, and the network between?"})
+				return
+			}
+			_ = s.send(s.ctx, wire.KindPing, nil) // a broken link ends the session by itself
+		}
+	}
+}
