@@ -115,7 +115,7 @@ func (s *iniSource) entry() {
 // sectionHeader splits "[name:state] # comment".
 func sectionHeader(text string) (name, state string, ok bool) {
 	end := strings.IndexByte(text, ']')
-	if end < 0 || !isCommentOrEmpty(text[end+1:]) {
+	if end < 1 || text[0] != '[' || !isCommentOrEmpty(text[end+1:]) {
 		return "", "", false
 	}
 	name, state, found := strings.Cut(text[1:end], ":")

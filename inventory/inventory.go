@@ -246,6 +246,11 @@ func (inv *Inventory) variable(h *host, name string) *variable {
 	return nil
 }
 
+// isOwn says whether v is set for h itself, not for a group.
+func (inv *Inventory) isOwn(h *host, v *variable) bool {
+	return slices.ContainsFunc(inv.hostLayers(h), func(l layer) bool { return l.vars.get(v.name) == v })
+}
+
 // Groups returns the groups that host is in, directly or through others,
 // sorted, without all.
 func (inv *Inventory) Groups(host string) []string {

@@ -218,7 +218,13 @@ type loginReader struct {
 // wherever they are set.
 func (r *loginReader) first(names []string) *variable {
 	for _, n := range names {
-		if v := r.inv.variable(r.host, n); v != nil {
+		v := r.inv.variable(r.host, n)
+		if n == "host" && v != nil && !r.inv.isOwn(r.host, v) {
+			// An address for a whole group makes no sense: this "host" is a
+			// setting of some program.
+			continue
+		}
+		if v != nil {
 			return v
 		}
 	}
