@@ -475,7 +475,7 @@ func (d *document) scalar(n *yaml.Node) (any, bool) {
 		d.failTag(n)
 		return nil, false
 	}
-	if !ok {
+	if !ok && d.probs != nil {
 		d.fail(n, "", "%q is no value of type %s", n.Value, n.Tag)
 	}
 	return v, ok
@@ -502,6 +502,12 @@ func kindName(n *yaml.Node) string {
 				return "text"
 			}
 			return describe(resolvePlain(n.Value))
+		}
+		switch n.Tag { // as JSON's values are
+		case "!!int", "!!float", "!!bool", "!!null":
+			if v, ok := (&document{}).scalar(n); ok {
+				return describe(v)
+			}
 		}
 	}
 	return "a value tagged " + n.Tag
