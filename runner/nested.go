@@ -64,9 +64,19 @@ func (r *Runner) sentChunk(host, hash string) bool {
 	return r.sent[host] != nil && r.sent[host].chunks[hash]
 }
 
-// runNested runs t beside whoever waits for it, outside the graph and its
-// limits on how much runs at once.
+// runNested runs t beside whoever waits for it. That it could not be begun is
+// shown too: the caller may not look.
 func (r *Runner) runNested(ctx context.Context, caller string, depth int, t *dsl.Task) ([]lua.LValue, error) {
+	vals, err := r.beginNested(ctx, caller, depth, t)
+	if err != nil {
+		r.emit(event.TaskDone{Where: event.Where{Task: t.Name, Host: caller}, Status: event.Failed, Nested: true, Message: err.Error(),
+			Failure: &event.Failure{Class: "task", Message: err.Error(), File: t.Pos.File, Line: t.Pos.Line}})
+	}
+	return vals, err
+}
+
+// beginNested runs t outside the graph and its limits on how much runs at once.
+func (r *Runner) beginNested(ctx context.Context, caller string, depth int, t *dsl.Task) ([]lua.LValue, error) {
 	if depth >= maxNested {
 		return nil, fmt.Errorf("task %q: :run() inside :run() goes deeper than %d: does it wait for itself?", t.Name, maxNested)
 	}

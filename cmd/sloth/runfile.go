@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/hashicorp/go-multierror"
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/inventory"
 	"github.com/sloth-runner/sloth/lua/bind"
@@ -89,7 +90,25 @@ func (v *invocation) run(ctx context.Context) error {
 	if done, err := v.listings(prog, w); done || err != nil {
 		return err
 	}
+	if err := v.knownHosts(prog.Ran); err != nil {
+		return err
+	}
 	return v.execute(ctx, dir, prog, w, vm, params, values)
+}
+
+// knownHosts refuses a file that runs tasks on hosts nobody knows, before it
+// runs any. The tasks of workflows are looked at by the runner.
+func (v *invocation) knownHosts(ran []*dsl.Task) error {
+	var problems *multierror.Error
+	for _, t := range ran {
+		if t.Target.Pattern == "" || t.Target.Pattern == runner.Local {
+			continue
+		}
+		if _, err := v.fleet.inv.Match(t.Target.Pattern, ""); err != nil {
+			problems = multierror.Append(problems, fmt.Errorf("%s:%d: task %q: %w", t.Pos.File, t.Pos.Line, t.Name, err))
+		}
+	}
+	return problems.ErrorOrNil()
 }
 
 func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program, w *dsl.Workflow, vm *engine.VM, params map[string]any, values any) error {
