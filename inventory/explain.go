@@ -148,15 +148,17 @@ func levels(n int) string {
 
 // jsonLine is a value on one line, short enough for a terminal.
 func jsonLine(v any) string {
-	w := &jsonWriter{sorted: sortable(v)}
-	w.value(v, 0)
+	var text bytes.Buffer
+	if err := writeJSON(&text, v, sortable(v)); err != nil {
+		return "" // a buffer takes everything
+	}
 	var b strings.Builder
-	for i, line := range bytes.Split(w.Bytes(), []byte("\n")) {
-		if i > 0 && !bytes.HasSuffix([]byte(b.String()), []byte("[")) {
+	for line := range strings.Lines(text.String()) {
+		line = strings.TrimSpace(line)
+		if b.Len() > 0 && !strings.HasSuffix(b.String(), "[") && !strings.HasPrefix(line, "]") {
 			b.WriteByte(' ')
 		}
-		b.Write(bytes.TrimLeft(line, " "))
-		if b.Len() > 200 {
+		if b.WriteString(line); b.Len() > 200 {
 			break
 		}
 	}

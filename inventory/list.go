@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"slices"
@@ -19,6 +20,45 @@ var internal = map[string]bool{
 // merged gives the variables of h in the order in which they were first set.
 func (inv *Inventory) merged(h *host) *dict {
 	return mergeLayers(append(slices.Clip(inv.comboOf(h).layers), inv.hostLayers(h)...))
+}
+
+// listed says whether h has a variable that a list shows.
+func (inv *Inventory) listed(h *host) bool {
+	shows := func(l layer) bool {
+		return slices.ContainsFunc(l.vars.list, func(v variable) bool { return !internal[v.name] })
+	}
+	return slices.ContainsFunc(inv.comboOf(h).layers, shows) || slices.ContainsFunc(inv.hostLayers(h), shows)
+}
+
+// hasOddKeys says whether there is any map that cannot be sorted, so that the
+// common case need not look at every host.
+func (inv *Inventory) hasOddKeys() bool {
+	odd := func(s *varset) bool {
+		return slices.ContainsFunc(s.list, func(v variable) bool { return v.key != nil || !sortable(v.val) })
+	}
+	for _, g := range inv.groupList {
+		if odd(&g.vars) {
+			return true
+		}
+	}
+	for _, h := range inv.hostList {
+		if odd(&h.vars) {
+			return true
+		}
+	}
+	for _, f := range append(slices.Clip(inv.beside), inv.script) {
+		if f == nil {
+			continue
+		}
+		for _, byName := range []map[string][]*varsFile{f.groups, f.hosts} {
+			for _, files := range byName {
+				if slices.ContainsFunc(files, func(v *varsFile) bool { return odd(&v.vars) }) {
+					return true
+				}
+			}
+		}
+	}
+	return odd(&inv.extra)
 }
 
 func mergeLayers(layers []layer) *dict {
@@ -51,26 +91,24 @@ func (inv *Inventory) WriteList(w io.Writer) error {
 	top := &dict{}
 	inv.listGroup(top, inv.groups["all"], map[*group]bool{})
 	vars := &dict{}
-	hosts := inv.hostsOf(inv.groups["all"])
-	sorted := true
-	for _, h := range hosts {
-		v := inv.merged(h)
-		if len(v.keys) == 0 {
+	sorted, odd := true, inv.hasOddKeys()
+	for _, h := range inv.hostsOf(inv.groups["all"]) {
+		if !inv.listed(h) {
 			continue
 		}
-		sorted = sorted && sortable(v)
-		vars.keys, vars.vals = append(vars.keys, h.name), append(vars.vals, v)
+		sorted = sorted && (!odd || sortable(inv.merged(h)))
+		// Merged when it is written: all of them at once would be a lot.
+		vars.keys, vars.vals = append(vars.keys, h.name), append(vars.vals, lazy(func() any { return inv.merged(h) }))
 	}
 	top.keys, top.vals = append(top.keys, "_meta"), append(top.vals, &dict{[]any{"hostvars"}, []any{vars}})
 	return writeJSON(w, top, sorted)
 }
 
 func writeJSON(w io.Writer, v any, sorted bool) error {
-	out := &jsonWriter{sorted: sorted}
+	out := &jsonWriter{out: bufio.NewWriterSize(w, 64<<10), sorted: sorted}
 	out.value(v, 0)
-	out.WriteByte('\n')
-	_, err := out.WriteTo(w)
-	return err
+	out.put("\n")
+	return out.out.Flush()
 }
 
 // listGroup adds g and what is below it to top; empty groups have no entry.

@@ -54,7 +54,7 @@ func (inv *Inventory) Match(pattern, limit string) ([]string, error) {
 		}
 		hosts = slices.DeleteFunc(hosts, func(h *host) bool {
 			// All names of a localhost that nobody wrote down mean the same one.
-			return !keep[h] && !(local && h.source == implicitSource)
+			return !keep[h] && (!local || h.source != implicitSource)
 		})
 		switch {
 		case len(left) == 0:

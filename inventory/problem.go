@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -129,8 +130,8 @@ func (ps *problems) err() error {
 func (ps *problems) sort() {
 	rank := map[string]int{}
 	key := func(e error) (file, line, col int) {
-		p, ok := e.(*Problem)
-		if !ok {
+		var p *Problem
+		if !errors.As(e, &p) {
 			return len(ps.list), 0, 0
 		}
 		if _, known := rank[p.File]; !known {

@@ -1,7 +1,7 @@
 package inventory
 
 import (
-	"bytes"
+	"bufio"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,14 +12,20 @@ import (
 // jsonWriter writes JSON as Python's json.dumps(indent=4, ensure_ascii=False)
 // does, so that the output can be compared with ansible-inventory's.
 type jsonWriter struct {
-	bytes.Buffer
+	out    *bufio.Writer
 	sorted bool
 }
 
+// put writes s; Flush gives the first error of any write.
+func (w *jsonWriter) put(s string) { _, _ = w.out.WriteString(s) }
+
+// lazy is a value that is made when it is written.
+type lazy func() any
+
 func (w *jsonWriter) newline(depth int) {
-	w.WriteByte('\n')
+	w.put("\n")
 	for range depth {
-		w.WriteString("    ")
+		w.put("    ")
 	}
 }
 
@@ -33,29 +39,31 @@ func (w *jsonWriter) value(v any, depth int) {
 		w.value(&dict{[]any{"__ansible_unsafe"}, []any{string(v)}}, depth)
 	case []any:
 		if len(v) == 0 {
-			w.WriteString("[]")
+			w.put("[]")
 			return
 		}
-		w.WriteByte('[')
+		w.put("[")
 		for i, e := range v {
 			if i > 0 {
-				w.WriteByte(',')
+				w.put(",")
 			}
 			w.newline(depth + 1)
 			w.value(e, depth+1)
 		}
 		w.newline(depth)
-		w.WriteByte(']')
+		w.put("]")
 	case *dict:
 		w.dict(v, depth)
+	case lazy:
+		w.value(v(), depth)
 	default:
-		w.WriteString(keyText(v))
+		w.put(keyText(v))
 	}
 }
 
 func (w *jsonWriter) dict(d *dict, depth int) {
 	if len(d.keys) == 0 {
-		w.WriteString("{}")
+		w.put("{}")
 		return
 	}
 	order := make([]int, len(d.keys))
@@ -65,18 +73,18 @@ func (w *jsonWriter) dict(d *dict, depth int) {
 	if w.sorted {
 		slices.SortStableFunc(order, func(a, b int) int { return compareKeys(d.keys[a], d.keys[b]) })
 	}
-	w.WriteByte('{')
+	w.put("{")
 	for n, i := range order {
 		if n > 0 {
-			w.WriteByte(',')
+			w.put(",")
 		}
 		w.newline(depth + 1)
 		w.text(keyText(d.keys[i]))
-		w.WriteString(": ")
+		w.put(": ")
 		w.value(d.vals[i], depth+1)
 	}
 	w.newline(depth)
-	w.WriteByte('}')
+	w.put("}")
 }
 
 // compareKeys orders names by their characters and numbers by size. Mixed keys
@@ -136,37 +144,37 @@ func sortable(v any) bool {
 }
 
 func (w *jsonWriter) text(s string) {
-	w.WriteByte('"')
+	w.put("\"")
 	start := 0
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' {
 			continue
 		}
-		w.WriteString(s[start:i])
+		w.put(s[start:i])
 		start = i + 1
 		switch c {
 		case '"', '\\':
-			w.WriteByte('\\')
-			w.WriteByte(c)
+			w.put("\\")
+			w.put(string(rune(c)))
 		case '\n':
-			w.WriteString(`\n`)
+			w.put(`\n`)
 		case '\r':
-			w.WriteString(`\r`)
+			w.put(`\r`)
 		case '\t':
-			w.WriteString(`\t`)
+			w.put(`\t`)
 		case '\b':
-			w.WriteString(`\b`)
+			w.put(`\b`)
 		case '\f':
-			w.WriteString(`\f`)
+			w.put(`\f`)
 		default:
-			w.WriteString(`\u00`)
-			w.WriteByte("0123456789abcdef"[c>>4])
-			w.WriteByte("0123456789abcdef"[c&15])
+			w.put(`\u00`)
+			w.put(string(rune("0123456789abcdef"[c>>4])))
+			w.put(string(rune("0123456789abcdef"[c&15])))
 		}
 	}
-	w.WriteString(s[start:])
-	w.WriteByte('"')
+	w.put(s[start:])
+	w.put("\"")
 }
 
 // pyText shows a value as Python prints it, which is how the graph shows

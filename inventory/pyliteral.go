@@ -216,10 +216,7 @@ func (p *literal) braces() (any, bool) {
 	d, set := &dict{}, []any{}
 	seen := map[any]int{}
 	isSet := false
-	for {
-		if p.accept('}') {
-			break
-		}
+	for !p.accept('}') {
 		k, ok := p.value()
 		if !ok {
 			return nil, false
@@ -294,19 +291,27 @@ func (p *literal) word() (any, bool) {
 // number reads a Python number: 12, 1_000, 0x1f, 0o17, 0b1, 1.5, .5, 1e3.
 func (p *literal) number() (any, bool) {
 	start := p.at
+	hex := strings.HasPrefix(p.src[start:], "0x") || strings.HasPrefix(p.src[start:], "0X")
 	for p.at < len(p.src) {
 		c := p.src[p.at]
-		sign := (c == '+' || c == '-') && p.at > start && (p.src[p.at-1] == 'e' || p.src[p.at-1] == 'E') && !strings.HasPrefix(strings.ToLower(p.src[start:]), "0x")
-		if c >= 0x80 || c != '.' && c != '_' && !sign && !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z') {
+		if c == '+' || c == '-' {
+			// A sign belongs to the number only behind the e of an exponent.
+			if before := p.src[p.at-1] | 0x20; p.at == start || before != 'e' || hex {
+				break
+			}
+		} else if !isNumberByte(c) {
 			break
 		}
 		p.at++
 	}
-	text := p.src[start:p.at]
 	if p.at < len(p.src) && p.src[p.at] >= 0x80 {
 		return nil, false
 	}
-	return pyNumber(text)
+	return pyNumber(p.src[start:p.at])
+}
+
+func isNumberByte(c byte) bool {
+	return c == '.' || c == '_' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z'
 }
 
 func pyNumber(text string) (any, bool) {

@@ -340,12 +340,12 @@ func printable(s string, limit int) string {
 			b.WriteString("…")
 			break
 		}
-		switch {
-		case r == '\n':
+		switch r {
+		case '\n':
 			b.WriteString(" / ")
-		case r == '\t':
+		case '\t':
 			b.WriteByte(' ')
-		case r == '\r':
+		case '\r':
 		default:
 			b.WriteRune(visible(r))
 		}
