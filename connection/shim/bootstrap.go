@@ -23,7 +23,7 @@ const bootstrap = `exec /bin/sh -c 'n=shim-HASH; ` +
 	`p="$1/.probe-$$"; rm -f "$p"; if (echo exit 7 > "$p") 2>/dev/null; then :; else rm -f "$p"; why="$why $1 cannot be written (full or read-only);"; return 1; fi; ` +
 	`chmod 700 "$p"; "$p" 2>/dev/null; s=$?; rm -f "$p"; if [ $s -eq 7 ]; then return 0; fi; why="$why $1 is mounted noexec;"; return 1; }; ` +
 	`m="$(uname -s) $(uname -m) $u"; for d in "$HOME/.cache/sloth" DIRS; do ` +
-	`case "$d" in "SKIP") continue;; /.cache/sloth) continue;; esac; ` +
+	`case "$d" in SKIP) continue;; /.cache/sloth) continue;; esac; ` +
 	`if w "$d"; then echo "SLOTH/1 MISSING $m $d"; exit 0; fi; done; echo "SLOTH/1 NOWHERE $m $why"; exit 0'`
 
 // folders are where a shim may lie, beside ~/.cache/sloth; those in memory come
@@ -35,17 +35,17 @@ const folders = `"/var/tmp/sloth-$u" "/tmp/sloth-$u" "/run/user/$u/sloth" "/dev/
 const verifyShell = `x=$( (sha256sum "$1/$n" || shasum -a 256 "$1/$n") 2>/dev/null ); ` +
 	`case "$x" in HASH*) :;; "") echo "SLOTH/1 UNVERIFIED $1/$n"; exit 0;; *) echo "SLOTH/1 TAMPERED $1/$n"; exit 0;; esac;`
 
-// bootstrapLine fills in the shim's hash. skip is a folder that did not work.
-func bootstrapLine(hash string, verify bool, skip string) string {
+// bootstrapLine fills in the shim's hash. skip are folders that did not do.
+func bootstrapLine(hash string, verify bool, skip []string) string {
 	check := ""
 	if verify {
 		check = verifyShell
 	}
-	if skip == "" {
-		skip = "-"
+	if len(skip) == 0 {
+		skip = []string{"-"}
 	}
 	line := strings.Replace(bootstrap, "VERIFY ", check, 1)
-	return strings.NewReplacer("SKIP", skip, "DIRS", folders, "HASH", hash).Replace(line)
+	return strings.NewReplacer("SKIP", `"`+strings.Join(skip, `"|"`)+`"`, "DIRS", folders, "HASH", hash).Replace(line)
 }
 
 // startLine runs the shim that was just put into dir, once its hash is right:

@@ -46,9 +46,9 @@ func (s *Session) deliver(dir string, data []byte, hash string) error {
 		}
 		said := stderr.firstLine()
 		if strings.Contains(said, "No space left") {
-			return fmt.Errorf("no space left in %s on the host", dir)
+			return unfit{fmt.Errorf("no space left in %s on the host", dir)}
 		}
-		return fmt.Errorf("over SFTP: %w; over standard input: %w: %s", err, err2, said)
+		return unfit{fmt.Errorf("%w; over standard input: %w: %s", err, err2, said)}
 	}
 	return nil
 }

@@ -138,7 +138,7 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 	}
 	s.limit = time.AfterFunc(o.StartTimeout, s.tooLate)
 	stop := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
-	p, err := exec(s.ctx, conn, bootstrapLine(hash, o.Verify, ""))
+	p, err := exec(s.ctx, conn, bootstrapLine(hash, o.Verify, nil))
 	if !stop() && err == nil {
 		_ = p.finish() // ctx has ended it
 		err = context.Cause(ctx)

@@ -144,15 +144,17 @@ func (s *Session) problem(op string, err error, hint string) error {
 }
 
 // start goes on from the first line, which runs as p already, until a worker
-// speaks. Where the shim is missing it is put there.
+// speaks. Where the shim is missing it is put there: into the first folder where
+// that succeeds.
 func (s *Session) start(p *process, hash string) (*process, error) {
 	goos, goarch := s.opt.platform()
-	skip := ""
+	var failed []string // folders
+	var why error       // the first one's failure
 	for try := 0; ; try++ {
 		if p == nil {
 			s.deadline(s.opt.StartTimeout)
 			var err error
-			if p, err = exec(s.ctx, s.conn, bootstrapLine(hash, s.opt.Verify, skip)); err != nil {
+			if p, err = exec(s.ctx, s.conn, bootstrapLine(hash, s.opt.Verify, failed)); err != nil {
 				return nil, s.problem("start the worker", err, "")
 			}
 		}
@@ -165,10 +167,13 @@ func (s *Session) start(p *process, hash string) (*process, error) {
 		}
 		_ = p.finish() // what it had to say is said
 		p = nil
+		if a.word == "NOWHERE" && why != nil {
+			return nil, why // closer to the cause than what the other folders lack
+		}
 		if err := s.hopeless(a); err != nil {
 			return nil, err
 		}
-		if try == 3 {
+		if try == 6 {
 			return nil, s.problem("start the worker", errors.New("the shim was put there and is not found"), "")
 		}
 		if a.goos != goos || a.goarch != goarch {
@@ -182,10 +187,14 @@ func (s *Session) start(p *process, hash string) (*process, error) {
 		if p, err = s.put(a.rest, goos, goarch); err == nil {
 			return p, nil
 		}
-		if s.ctx.Err() != nil || skip != "" || !errors.Is(err, errDoesNotRun) {
+		if s.ctx.Err() != nil || !errors.Is(err, errUnfit) {
 			return nil, err
 		}
-		skip = a.rest // it could be written but not run: try the next folder
+		p = nil
+		failed = append(failed, a.rest)
+		if why == nil {
+			why = err
+		}
 	}
 }
 
@@ -216,13 +225,18 @@ func printable(s string) string {
 	}, s)
 }
 
-// errDoesNotRun says that the shim is there and did not start.
-var errDoesNotRun = errors.New("it does not run")
+// errUnfit says that a folder did not do, and another might.
+var errUnfit = errors.New("this folder does not do")
+
+// unfit marks err, whose text stays.
+type unfit struct{ error }
+
+func (u unfit) Unwrap() []error { return []error{u.error, errUnfit} }
 
 // put delivers the shim into dir and starts it.
 func (s *Session) put(dir, goos, goarch string) (*process, error) {
 	if err := safeFolder(dir); err != nil {
-		return nil, s.problem("put the shim there", err, "")
+		return nil, s.problem("put the shim there", unfit{err}, "")
 	}
 	data, hash, err := s.opt.Binaries.For(goos, goarch)
 	if err != nil {
@@ -246,7 +260,7 @@ func (s *Session) put(dir, goos, goarch string) (*process, error) {
 	}
 	var c *connection.Error
 	if errors.As(err, &c) && c.Class == connection.ClassShim {
-		c.Err, c.Hint = fmt.Errorf("%s in %s: %w: %w", "the new shim", dir, errDoesNotRun, c.Err), execHint
+		c.Err, c.Hint = unfit{fmt.Errorf("the new shim in %s does not run: %w", dir, c.Err)}, execHint
 	}
 	return nil, err
 }
