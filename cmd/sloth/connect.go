@@ -186,7 +186,7 @@ func (fl *fleet) target(host string) (connection.Target, inventory.Login, error)
 	if t.PrivateKeyFile == "" {
 		t.PrivateKeyFile = f.key
 	}
-	if t.Kind == "" {
+	if f.kind != "" && !fl.saysKind(host) {
 		t.Kind = f.kind
 	}
 	if t.Password == nil {
@@ -196,6 +196,13 @@ func (fl *fleet) target(host string) (connection.Target, inventory.Login, error)
 		t.Jump = f.jump
 	}
 	return t, l, nil
+}
+
+// saysKind reports whether the inventory says how host is connected: a Login
+// has ssh where it does not.
+func (fl *fleet) saysKind(host string) bool {
+	vars := fl.inv.Vars(host)
+	return vars["ansible_connection"] != nil || vars["connection"] != nil
 }
 
 // conn is the one connection to host.

@@ -314,7 +314,7 @@ func (v *invocation) openShow() error {
 	var err error
 	v.show, err = render.New(v.flags.output, a.stdout, a.stderr, o)
 	if err != nil {
-		return withHint(err, "--output takes "+strings.Join(render.Kinds(), ", ")+".")
+		return fmt.Errorf("--%w", err)
 	}
 	return nil
 }

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/sloth-runner/sloth/connection/sshdtest"
+)
+
+var update = flag.Bool("update", false, "rewrite what the scripts compare with")
+
+// built is the folder of what was built for this run of the tests.
+var built string
+
+// suite removes what its tests built.
+type suite struct{ *testing.M }
+
+func (s suite) Run() int {
+	code := s.M.Run()
+	if built != "" {
+		os.RemoveAll(built)
+	}
+	return code
+}
+
+func TestMain(m *testing.M) {
+	os.Exit(testscript.RunMain(suite{m}, map[string]func() int{
+		"sloth": func() int { return run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
+	}))
+}
+
+// shimProgram builds the worker from this source tree: what is embedded may be
+// of another.
+var shimProgram = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sloth-script-")
+	if err != nil {
+		return "", err
+	}
+	built = dir
+	path := filepath.Join(dir, "sloth-shim")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", path, "../sloth-shim")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the shim: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// TestScript runs the whole program on hosts that need no SSH.
+func TestScript(t *testing.T) { runScripts(t, "testdata/script") }
+
+// TestSSH runs the whole program against real SSH servers.
+func TestSSH(t *testing.T) { runScripts(t, "testdata/ssh") }
+
+// TestSpec runs the programs of the specification as they are.
+func TestSpec(t *testing.T) {
+	if os.Getenv("SLOTH_SPEC") == "" {
+		sshdtest.MustSkip(t, "SLOTH_SPEC names no folder with the specification's examples")
+	}
+	runScripts(t, "testdata/spec")
+}
+
+func runScripts(t *testing.T, dir string) {
+	shim, err := shimProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir: dir, UpdateScripts: *update, RequireExplicitExec: true, RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			home := filepath.Join(e.WorkDir, "home")
+			for k, v := range map[string]string{
+				"HOME": home, "XDG_STATE_HOME": filepath.Join(e.WorkDir, "state"), "SLOTH_SHIM": shim,
+				"SLOTH_SPEC": os.Getenv("SLOTH_SPEC"), "SLOTH_INVENTORY": "", "NO_COLOR": "1", "SSH_AUTH_SOCK": "",
+			} {
+				e.Setenv(k, v)
+			}
+			return os.MkdirAll(home, 0o700)
+		},
+		Condition: func(cond string) (bool, error) {
+			if name, ok := strings.CutPrefix(cond, "must:"); ok {
+				_, err := exec.LookPath(name)
+				return err == nil, nil
+			}
+			return false, fmt.Errorf("there is no condition %q", cond)
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code": code, "json": jsonKeys, "matches": matches, "servers": servers, "stop": stop,
+		},
+	})
+}
+
+// code N COMMAND… runs a command that must exit with N.
+func code(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code N command [args…]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) {
+			ts.Fatalf("%v", err)
+		}
+		got = exit.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", got, want, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+// json PATH[=VALUE]… demands that stdout is exactly one JSON document in which
+// each dotted path exists and, where one is given, has the value.
+func jsonKeys(ts *testscript.TestScript, neg bool, args []string) {
+	text := ts.ReadFile("stdout")
+	dec := json.NewDecoder(strings.NewReader(text))
+	var doc any
+	if err := dec.Decode(&doc); err != nil {
+		ts.Fatalf("stdout is no JSON: %v\n%s", err, text)
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		ts.Fatalf("stdout is more than one JSON document:\n%s", text)
+	}
+	for _, a := range args {
+		path, want, compare := strings.Cut(a, "=")
+		got, ok := lookup(doc, strings.Split(path, "."))
+		if ok == neg {
+			ts.Fatalf("%s: found %v, in\n%s", path, ok, text)
+		}
+		if compare {
+			b, err := json.Marshal(got)
+			ts.Check(err)
+			if s := strings.Trim(string(b), `"`); s != want {
+				ts.Fatalf("%s is %s, want %s", path, s, want)
+			}
+		}
+	}
+}
+
+func lookup(v any, path []string) (any, bool) {
+	for _, p := range path {
+		switch x := v.(type) {
+		case map[string]any:
+			var ok bool
+			if v, ok = x[p]; !ok {
+				return nil, false
+			}
+		case []any:
+			i, err := strconv.Atoi(p)
+			if err != nil || i >= len(x) {
+				return nil, false
+			}
+			v = x[i]
+		default:
+			return nil, false
+		}
+	}
+	return v, true
+}
+
+// matches N FILE TEXT demands that FILE has exactly N lines with TEXT.
+func matches(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: matches N file text")
+	}
+	n := 0
+	text := ts.ReadFile(args[1])
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, args[2]) {
+			n++
+		}
+	}
+	if strconv.Itoa(n) != args[0] {
+		ts.Fatalf("%d lines have %q, want %s:\n%s", n, args[2], args[0], text)
+	}
+}
+
+type fleetKey struct{}
+
+// servers NAME… starts SSH servers, and writes hosts.yaml with them, all in
+// the group web.
+func servers(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	started := map[string]*sshdtest.Server{}
+	fleets.Store(ts.Getenv("WORK"), started)
+	var hosts bytes.Buffer
+	fmt.Fprintf(&hosts, "web:\n  hosts:\n")
+	for _, name := range args {
+		s, err := sshdtest.Launch(ctx, sshdtest.Options{Name: name})
+		if errors.Is(err, sshdtest.ErrNoSSHD) && os.Getenv("SLOTH_MUST_RUN") != "1" {
+			ts.Logf("%v", err)
+			ts.Fatalf("skip")
+		}
+		ts.Check(err)
+		ts.Defer(func() { s.Close() })
+		started[name] = s
+		fmt.Fprintf(&hosts, "    %s: {ansible_host: %s, ansible_port: %d, ansible_user: %s}\n", name, s.Host, s.Port, s.User)
+		ts.Setenv("KEY_"+strings.ToUpper(name), s.KeyFile)
+		ts.Setenv("KNOWN_"+strings.ToUpper(name), s.KnownHosts)
+		ts.Setenv("HOME_"+strings.ToUpper(name), s.Home)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs("hosts.yaml"), hosts.Bytes(), 0o600))
+}
+
+// fleets are the servers of each script, by its folder.
+var fleets sync.Map
+
+// stop NAME ends a server.
+func stop(ts *testscript.TestScript, _ bool, args []string) {
+	m, _ := fleets.Load(ts.Getenv("WORK"))
+	s := m.(map[string]*sshdtest.Server)[args[0]]
+	if s == nil {
+		ts.Fatalf("there is no server %s", args[0])
+	}
+	ts.Check(s.Close())
+}
