@@ -37,6 +37,8 @@ type combo struct {
 	names  []string // sorted, without all
 	layers []layer  // variables of all of them, those that win come last
 	vars   map[string]any
+	list   *dict          // the same merged, as a list shows them
+	at     map[string]int // where in list a name is
 }
 
 // layer is one place where variables come from.
@@ -126,6 +128,8 @@ func (inv *Inventory) newCombo(direct []*group) *combo {
 	}
 	files(fromGroupScript, inv.script, c.groups...)
 
+	c.list = &dict{}
+	c.at = overlay(c.list, c.layers, nil)
 	c.vars = map[string]any{}
 	for _, l := range c.layers {
 		for i := range l.vars.list {

@@ -19,7 +19,54 @@ var internal = map[string]bool{
 
 // merged gives the variables of h in the order in which they were first set.
 func (inv *Inventory) merged(h *host) *dict {
-	return mergeLayers(append(slices.Clip(inv.comboOf(h).layers), inv.hostLayers(h)...))
+	c, own := inv.comboOf(h), inv.hostLayers(h)
+	room := len(c.list.keys)
+	for _, l := range own {
+		room += len(l.vars.list)
+	}
+	d := &dict{make([]any, len(c.list.keys), room), make([]any, len(c.list.keys), room)}
+	copy(d.keys, c.list.keys)
+	copy(d.vals, c.list.vals)
+	overlay(d, own, c.at)
+	return d
+}
+
+func mergeLayers(layers []layer) *dict {
+	d := &dict{}
+	overlay(d, layers, nil)
+	return d
+}
+
+// overlay lays variables over d, whose names at finds. It returns where the
+// names are that it added.
+func overlay(d *dict, layers []layer, at map[string]int) map[string]int {
+	var added map[string]int
+	for _, l := range layers {
+		for i := range l.vars.list {
+			v := &l.vars.list[i]
+			if internal[v.name] {
+				continue
+			}
+			n, ok := at[v.name]
+			if !ok {
+				n, ok = added[v.name]
+			}
+			if ok {
+				d.vals[n] = v.val
+				continue
+			}
+			if added == nil {
+				added = make(map[string]int, len(l.vars.list))
+			}
+			added[v.name] = len(d.keys)
+			key := v.key
+			if key == nil {
+				key = v.name
+			}
+			d.keys, d.vals = append(d.keys, key), append(d.vals, v.val)
+		}
+	}
+	return added
 }
 
 // listed says whether h has a variable that a list shows.
@@ -59,30 +106,6 @@ func (inv *Inventory) hasOddKeys() bool {
 		}
 	}
 	return odd(&inv.extra)
-}
-
-func mergeLayers(layers []layer) *dict {
-	d := &dict{}
-	at := map[string]int{}
-	for _, l := range layers {
-		for i := range l.vars.list {
-			v := &l.vars.list[i]
-			if internal[v.name] {
-				continue
-			}
-			if n, ok := at[v.name]; ok {
-				d.vals[n] = v.val
-				continue
-			}
-			at[v.name] = len(d.keys)
-			key := v.key
-			if key == nil {
-				key = v.name
-			}
-			d.keys, d.vals = append(d.keys, key), append(d.vals, v.val)
-		}
-	}
-	return d
 }
 
 // WriteList prints the inventory as ansible-inventory --list does: JSON with

@@ -3,6 +3,7 @@ package inventory
 import (
 	"bufio"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode"
@@ -66,25 +67,32 @@ func (w *jsonWriter) dict(d *dict, depth int) {
 		w.put("{}")
 		return
 	}
-	order := make([]int, len(d.keys))
-	for i := range order {
-		order[i] = i
-	}
 	if w.sorted {
-		slices.SortStableFunc(order, func(a, b int) int { return compareKeys(d.keys[a], d.keys[b]) })
+		d = &dict{slices.Clone(d.keys), slices.Clone(d.vals)}
+		sort.Stable(byKey{d})
 	}
 	w.put("{")
-	for n, i := range order {
-		if n > 0 {
+	for i, k := range d.keys {
+		if i > 0 {
 			w.put(",")
 		}
 		w.newline(depth + 1)
-		w.text(keyText(d.keys[i]))
+		w.text(keyText(k))
 		w.put(": ")
 		w.value(d.vals[i], depth+1)
 	}
 	w.newline(depth)
 	w.put("}")
+}
+
+// byKey sorts a map by its keys.
+type byKey struct{ *dict }
+
+func (d byKey) Len() int           { return len(d.keys) }
+func (d byKey) Less(a, b int) bool { return compareKeys(d.keys[a], d.keys[b]) < 0 }
+func (d byKey) Swap(a, b int) {
+	d.keys[a], d.keys[b] = d.keys[b], d.keys[a]
+	d.vals[a], d.vals[b] = d.vals[b], d.vals[a]
 }
 
 // compareKeys orders names by their characters and numbers by size. Mixed keys
