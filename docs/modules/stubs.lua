@@ -519,6 +519,1266 @@ function exec.run(cmd, args) end
 ---@return any # {stdout, stderr, exit_code, success, error, changed, duration}
 function exec.script(path, args) end
 
+---@class pkg.install.args
+---@field name? string[]|string The packages; NAME=VERSION asks for that version
+---@field names? string[]|string The packages; NAME=VERSION asks for that version
+---@field package? string[]|string The packages; NAME=VERSION asks for that version
+---@field packages? string[]|string The packages; NAME=VERSION asks for that version
+---@field version? string Version wanted: a whole one, its first parts with a * after them, "latest" for the newest, or "present" for any
+---@field state? "present"|"installed"|"latest"|"absent"|"removed" Another way to ask for the newest version, or for the packages to be gone
+---@field update_cache? boolean Refresh the lists first when they are older than cache_age, also when they know the packages
+---@field cache_age? string|number How old lists may be before they are refreshed, where that is asked for or a package is in none of them
+---@field cache_valid_time? string|number How old lists may be before they are refreshed, where that is asked for or a package is in none of them
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.remove.args
+---@field name? string[]|string The packages
+---@field names? string[]|string The packages
+---@field package? string[]|string The packages
+---@field packages? string[]|string The packages
+---@field purge? boolean Remove their configuration files too
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.update.args
+---@field cache_age? string|number How old the lists may be without being refreshed; without it they always are
+---@field cache_valid_time? string|number How old the lists may be without being refreshed; without it they always are
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.upgrade.args
+---@field name? string[]|string The packages; all that are installed without it
+---@field names? string[]|string The packages; all that are installed without it
+---@field package? string[]|string The packages; all that are installed without it
+---@field packages? string[]|string The packages; all that are installed without it
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.clean.args
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.autoremove.args
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.install_local.args
+---@field path? string The package file on the host
+---@field src? string The package file on the host
+---@field file? string The package file on the host
+---@field name? string The package file on the host
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.search.args
+---@field text? string What to look for in names and descriptions
+---@field query? string What to look for in names and descriptions
+---@field name? string What to look for in names and descriptions
+
+---@class pkg.info.args
+---@field name? string The package
+---@field package? string The package
+
+---@class pkg.is_installed.args
+---@field name? string The package
+---@field package? string The package
+
+---@class pkg.version.args
+---@field name? string The package
+---@field package? string The package
+
+---@class pkg.which.args
+---@field path? string Absolute path of a file, or the name of a program
+---@field file? string Absolute path of a file, or the name of a program
+---@field name? string Absolute path of a file, or the name of a program
+
+---@class pkg.deps.args
+---@field name? string The package
+---@field package? string The package
+
+---Install, remove and look up packages with the host's package manager; raises when it fails.
+---@class pkglib
+pkg = {}
+
+---Install packages, all in one transaction; lists that lack one of them and are old are refreshed first.
+---
+---    pkg.install({ "nginx", "curl" })
+---@param name string[]|string|pkg.install.args The packages; NAME=VERSION asks for that version
+---@param args? pkg.install.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.install(name, args) end
+
+---Remove packages.
+---
+---    pkg.remove("telnet")
+---@param name string[]|string|pkg.remove.args The packages
+---@param args? pkg.remove.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.remove(name, args) end
+pkg.uninstall = pkg.remove
+
+---Refresh the lists of what can be installed.
+---
+---    pkg.update({ cache_age = "1h" })
+---@param cache_age? string|number|pkg.update.args How old the lists may be without being refreshed; without it they always are
+---@param args? pkg.update.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.update(cache_age, args) end
+pkg.update_cache = pkg.update
+pkg.refresh = pkg.update
+
+---Bring packages, or all that are installed, to the newest version known.
+---
+---    pkg.upgrade("openssl")
+---@param name? string[]|string|pkg.upgrade.args The packages; all that are installed without it
+---@param args? pkg.upgrade.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.upgrade(name, args) end
+
+---Remove downloaded package files.
+---
+---    pkg.clean()
+---@param args? pkg.clean.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.clean(args) end
+
+---Remove packages that were installed for others and that nothing needs any more.
+---
+---    pkg.autoremove()
+---@param args? pkg.autoremove.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.autoremove(args) end
+
+---Install a package file that is on the host, with what it depends on.
+---
+---    pkg.install_local("/tmp/app_1.0_all.deb")
+---@param path string|pkg.install_local.args The package file on the host
+---@param args? pkg.install_local.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.install_local(path, args) end
+
+---Find packages by name and description.
+---
+---    local ok, found = pcall(pkg.search, "nginx")
+---@param text string|pkg.search.args What to look for in names and descriptions
+---@return any # list of {name, description}
+function pkg.search(text) end
+
+---Describe a package; nil when neither host nor lists know it.
+---
+---    local ok, i = pcall(pkg.info, "bash")
+---@param name string|pkg.info.args The package
+---@return any # {name, installed, version, candidate, description, …} or nil
+function pkg.info(name) end
+
+---List the installed packages.
+---
+---    local ok, all = pcall(pkg.list)
+---@return any # list of {name, version}
+function pkg.list() end
+
+---Tell whether a package is installed.
+---
+---    local ok, yes = pcall(pkg.is_installed, "bash")
+---@param name string|pkg.is_installed.args The package
+---@return any # boolean
+function pkg.is_installed(name) end
+
+---Return the installed version of a package, or nil.
+---
+---    local ok, v = pcall(pkg.version, "bash")
+---@param name string|pkg.version.args The package
+---@return any # text or nil
+function pkg.version(name) end
+
+---Return the name of the package manager, or nil where there is none.
+---
+---    local name = pkg.get_manager()
+---@return any # "apt", "dnf", "yum", "zypper", "pacman", "apk", "brew" or nil
+function pkg.get_manager() end
+
+---Return the package that a file or program belongs to, or nil.
+---
+---    local ok, p = pcall(pkg.which, "/bin/sh")
+---@param path string|pkg.which.args Absolute path of a file, or the name of a program
+---@return any # text or nil
+function pkg.which(path) end
+
+---List what a package depends on.
+---
+---    local ok, d = pcall(pkg.deps, "bash")
+---@param name string|pkg.deps.args The package
+---@return any # list of text
+function pkg.deps(name) end
+pkg.dependencies = pkg.deps
+
+---@class user.create.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field uid? integer Number of the user
+---@field group? string Primary group, which must exist; without it a new user gets one of its own name
+---@field gid? string Primary group, which must exist; without it a new user gets one of its own name
+---@field primary_group? string Primary group, which must exist; without it a new user gets one of its own name
+---@field groups? string[]|string Groups to be a member of besides the primary one; they must exist
+---@field append? boolean Keep other memberships; false: groups is all of them
+---@field home? string Home folder
+---@field create_home? boolean Make the home folder of a new user
+---@field createhome? boolean Make the home folder of a new user
+---@field skeleton? string Folder whose files a new home gets, instead of /etc/skel
+---@field skel? string Folder whose files a new home gets, instead of /etc/skel
+---@field shell? string Login shell
+---@field comment? string Comment, often the full name
+---@field gecos? string Comment, often the full name
+---@field full_name? string Comment, often the full name
+---@field system? boolean Take the number of a new user from those of the system
+---@field password? string Password as a crypt hash ($6$…), or as a secret in the clear
+---@field update_password? "on_create"|"always" When a password in the clear is set: where there is none yet, or at every call
+
+---@class user.modify.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field uid? integer Number of the user
+---@field group? string Primary group, which must exist
+---@field gid? string Primary group, which must exist
+---@field primary_group? string Primary group, which must exist
+---@field groups? string[]|string Groups to be a member of besides the primary one; they must exist
+---@field append? boolean Keep other memberships; false: groups is all of them
+---@field home? string Home folder
+---@field move_home? boolean Move the old home folder there
+---@field shell? string Login shell
+---@field comment? string Comment, often the full name
+---@field gecos? string Comment, often the full name
+---@field full_name? string Comment, often the full name
+---@field password? string Password as a crypt hash ($6$…), or as a secret in the clear
+---@field update_password? "on_create"|"always" When a password in the clear is set: where there is none yet, or at every call
+
+---@class user.delete.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field remove_home? boolean Remove the home folder and mail too
+---@field remove? boolean Remove the home folder and mail too
+---@field force? boolean Also while processes of the user run
+
+---@class user.lock.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.unlock.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.set_password.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field password? string Password as a crypt hash ($6$…), or as a secret in the clear, which is set at every call
+
+---@class user.set_shell.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field shell? string Login shell
+
+---@class user.set_home.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field home? string Home folder
+---@field move_home? boolean Move the old home folder there
+---@field move? boolean Move the old home folder there
+
+---@class user.set_comment.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field comment? string The comment
+
+---@class user.set_primary_group.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field group? string The group
+
+---@class user.add_to_group.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field group? string[]|string The group, or a list of them
+---@field groups? string[]|string The group, or a list of them
+
+---@class user.remove_from_group.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field group? string[]|string The group, or a list of them
+---@field groups? string[]|string The group, or a list of them
+
+---@class user.exists.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_info.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_uid.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_gid.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_home.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_shell.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_comment.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_groups.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.is_locked.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.is_system_user.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.list.args
+---@field system? boolean Only users of the system, or only others
+
+---@class user.validate_username.args
+---@field name? string The text
+---@field username? string The text
+
+---@class user.group_create.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+---@field gid? integer Number of the group
+---@field system? boolean Take the number of a new group from those of the system
+
+---@class user.group_delete.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+
+---@class user.group_add_member.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+---@field user? string Name of the user
+---@field username? string Name of the user
+---@field member? string Name of the user
+
+---@class user.group_remove_member.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+---@field user? string Name of the user
+---@field username? string Name of the user
+---@field member? string Name of the user
+
+---@class user.group_exists.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+
+---@class user.group_get_info.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+
+---@class user.group_get_gid.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+
+---@class user.group_members.args
+---@field name? string Name of the group
+---@field group? string Name of the group
+
+---Users and groups of the host; raises when they cannot be changed.
+---@class userlib
+user = {}
+
+---Create a user, or bring one that is there into the state described.
+---
+---    user.create({ name = "webapp", home = "/home/webapp", shell = "/bin/bash" })
+---@param name string|user.create.args Name of the user
+---@param args? user.create.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.create(name, args) end
+user.add = user.create
+
+---Change a user that is there.
+---
+---    user.modify("webapp", { shell = "/usr/sbin/nologin" })
+---@param name string|user.modify.args Name of the user
+---@param args? user.modify.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.modify(name, args) end
+
+---Delete a user.
+---
+---    user.delete("webapp")
+---@param name string|user.delete.args Name of the user
+---@param args? user.delete.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.delete(name, args) end
+user.remove = user.delete
+
+---Make the password of a user useless; keys of SSH still work.
+---
+---    user.lock("webapp")
+---@param name string|user.lock.args Name of the user
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.lock(name) end
+
+---Undo lock.
+---
+---    user.unlock("webapp")
+---@param name string|user.unlock.args Name of the user
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.unlock(name) end
+
+---Set the password of a user, given as a crypt hash or as a secret.
+---
+---    user.set_password("webapp", "$6$salt$hash")
+---@param name string|user.set_password.args Name of the user
+---@param password? string Password as a crypt hash ($6$…), or as a secret in the clear, which is set at every call
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.set_password(name, password) end
+
+---Set the login shell of a user.
+---
+---    user.set_shell("webapp", "/bin/sh")
+---@param name string|user.set_shell.args Name of the user
+---@param shell? string Login shell
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.set_shell(name, shell) end
+
+---Set the home folder of a user.
+---
+---    user.set_home("webapp", "/srv/webapp")
+---@param name string|user.set_home.args Name of the user
+---@param home? string Home folder
+---@param move_home? boolean Move the old home folder there
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.set_home(name, home, move_home) end
+
+---Set the comment of a user, which is often the full name.
+---
+---    user.set_comment("webapp", "The web application")
+---@param name string|user.set_comment.args Name of the user
+---@param comment? string The comment
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.set_comment(name, comment) end
+
+---Set the primary group of a user.
+---
+---    user.set_primary_group("webapp", "www-data")
+---@param name string|user.set_primary_group.args Name of the user
+---@param group? string The group
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.set_primary_group(name, group) end
+
+---Make a user a member of a group.
+---
+---    user.add_to_group("webapp", "www-data")
+---@param name string|user.add_to_group.args Name of the user
+---@param group? string[]|string The group, or a list of them
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.add_to_group(name, group) end
+
+---End the membership of a user in a group.
+---
+---    user.remove_from_group("webapp", "www-data")
+---@param name string|user.remove_from_group.args Name of the user
+---@param group? string[]|string The group, or a list of them
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.remove_from_group(name, group) end
+
+---Tell whether there is a user of that name.
+---
+---    local yes = user.exists("root")
+---@param name string|user.exists.args Name of the user
+---@return any # boolean
+function user.exists(name) end
+
+---Describe a user; nil when there is none.
+---
+---    local u = user.get_info("root")
+---@param name string|user.get_info.args Name of the user
+---@return any # {name, uid, gid, group, groups, comment, home, shell} or nil
+function user.get_info(name) end
+user.info = user.get_info
+
+---Return the number of a user, or nil.
+---
+---    local id = user.get_uid("root")
+---@param name string|user.get_uid.args Name of the user
+---@return any # number or nil
+function user.get_uid(name) end
+
+---Return the number of a user's primary group, or nil.
+---
+---    local id = user.get_gid("root")
+---@param name string|user.get_gid.args Name of the user
+---@return any # number or nil
+function user.get_gid(name) end
+
+---Return the home folder of a user, or nil.
+---
+---    local dir = user.get_home("root")
+---@param name string|user.get_home.args Name of the user
+---@return any # text or nil
+function user.get_home(name) end
+
+---Return the login shell of a user, or nil.
+---
+---    local sh = user.get_shell("root")
+---@param name string|user.get_shell.args Name of the user
+---@return any # text or nil
+function user.get_shell(name) end
+
+---Return the comment of a user, or nil.
+---
+---    local c = user.get_comment("root")
+---@param name string|user.get_comment.args Name of the user
+---@return any # text or nil
+function user.get_comment(name) end
+
+---List the groups that a user is in, the primary one first; nil when there is no such user.
+---
+---    local g = user.get_groups("root")
+---@param name string|user.get_groups.args Name of the user
+---@return any # list of names or nil
+function user.get_groups(name) end
+
+---Tell whether the password of a user is locked; only root can see it.
+---
+---    local ok, yes = pcall(user.is_locked, "root")
+---@param name string|user.is_locked.args Name of the user
+---@return any # boolean
+function user.is_locked(name) end
+
+---Tell whether a user is one of the system's: its number is below 1000, or nobody's.
+---
+---    local yes = user.is_system_user("root")
+---@param name string|user.is_system_user.args Name of the user
+---@return any # boolean
+function user.is_system_user(name) end
+
+---List the users of the host's own file.
+---
+---    local all = user.list()
+---@param system? boolean|user.list.args Only users of the system, or only others
+---@return any # list of what get_info returns
+function user.list(system) end
+
+---Describe the user that the task runs as.
+---
+---    local me = user.get_current()
+---@return any # {name, uid, gid, group, groups, comment, home, shell}
+function user.get_current() end
+
+---Tell whether the task runs as root.
+---
+---    local yes = user.is_root()
+---@return any # boolean
+function user.is_root() end
+
+---Tell whether a text can be the name of a user, and if not, why.
+---
+---    local ok, why = user.validate_username("web app")
+---@param name string|user.validate_username.args The text
+---@return any # boolean, and the reason when it is false
+function user.validate_username(name) end
+
+---Create a group, or give one that is there the number asked for.
+---
+---    user.group_create("deployers")
+---@param name string|user.group_create.args Name of the group
+---@param gid? integer Number of the group
+---@param args? user.group_create.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.group_create(name, gid, args) end
+
+---Delete a group.
+---
+---    user.group_delete("deployers")
+---@param name string|user.group_delete.args Name of the group
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.group_delete(name) end
+
+---Make a user a member of a group.
+---
+---    user.group_add_member("www-data", "webapp")
+---@param name string|user.group_add_member.args Name of the group
+---@param user? string Name of the user
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.group_add_member(name, user) end
+
+---End the membership of a user in a group.
+---
+---    user.group_remove_member("www-data", "webapp")
+---@param name string|user.group_remove_member.args Name of the group
+---@param user? string Name of the user
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.group_remove_member(name, user) end
+
+---Tell whether there is a group of that name.
+---
+---    local yes = user.group_exists("root")
+---@param name string|user.group_exists.args Name of the group
+---@return any # boolean
+function user.group_exists(name) end
+
+---Describe a group; nil when there is none.
+---
+---    local g = user.group_get_info("root")
+---@param name string|user.group_get_info.args Name of the group
+---@return any # {name, gid, members} or nil
+function user.group_get_info(name) end
+
+---Return the number of a group, or nil.
+---
+---    local id = user.group_get_gid("root")
+---@param name string|user.group_get_gid.args Name of the group
+---@return any # number or nil
+function user.group_get_gid(name) end
+
+---List the members of a group, with those whose primary group it is; nil when there is no such group.
+---
+---    local m = user.group_members("root")
+---@param name string|user.group_members.args Name of the group
+---@return any # list of names or nil
+function user.group_members(name) end
+
+---List the groups of the host's own file.
+---
+---    local all = user.group_list()
+---@return any # list of what group_get_info returns
+function user.group_list() end
+
+---@class systemd.enable.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.disable.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.start.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.stop.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.mask.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.unmask.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.restart.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.reload.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+
+---@class systemd.status.args
+---@field name? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field service? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field unit? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+
+---@class systemd.is_active.args
+---@field name? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field service? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field unit? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+
+---@class systemd.is_enabled.args
+---@field name? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field service? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field unit? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+
+---@class systemd.show.args
+---@field name? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field service? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field unit? string The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@field property? string One property, such as "MainPID"; all of them without it
+
+---@class systemd.list_services.args
+---@field state? string Only those in this state, such as "active", "failed" or "running"
+---@field enabled? boolean Only those that start at boot, or that do not
+
+---@class systemd.create_service.args
+---@field name? string Name of the service
+---@field service? string Name of the service
+---@field unit? string Name of the service
+---@field content? string The whole unit file, instead of the arguments below
+---@field description? string What it is, in a few words
+---@field exec_start? string Command line of the service; its program is an absolute path
+---@field exec? string Command line of the service; its program is an absolute path
+---@field command? string Command line of the service; its program is an absolute path
+---@field exec_reload? string Command that lets it read its configuration again
+---@field exec_stop? string Command that stops it; without one its processes get SIGTERM
+---@field type? "simple"|"exec"|"forking"|"oneshot"|"notify"|"dbus"|"idle" How systemd learns that it is up
+---@field user? string User it runs as; root without it
+---@field group? string Group it runs as
+---@field working_directory? string Folder it runs in
+---@field workdir? string Folder it runs in
+---@field environment? table<string, string> Variables of its environment; everybody on the host can read them
+---@field env? table<string, string> Variables of its environment; everybody on the host can read them
+---@field environment_file? string File with such variables
+---@field restart? "no"|"always"|"on-success"|"on-failure"|"on-abnormal"|"on-abort"|"on-watchdog" When systemd starts it again
+---@field restart_sec? string How long it waits before that, such as "5s"
+---@field after? string[]|string Units that are started before it
+---@field wants? string[]|string Units that are started with it
+---@field requires? string[]|string Units that it cannot do without
+---@field wanted_by? string[]|string Targets that start it once it is enabled
+---@field enabled? boolean Enable it too
+---@field enable? boolean Enable it too
+---@field started? boolean Start it too; when its unit file changes while it runs, it is restarted
+---@field start? boolean Start it too; when its unit file changes while it runs, it is restarted
+---@field folder? string Where unit files are
+
+---@class systemd.remove_service.args
+---@field name? string Name of the service
+---@field service? string Name of the service
+---@field unit? string Name of the service
+---@field folder? string Where its unit file is; what packages bring lies elsewhere and is not touched
+
+---Start, stop, enable and describe services, and write units; raises when systemd refuses.
+---@class systemdlib
+systemd = {}
+
+---Let services start at boot.
+---
+---    systemd.enable("nginx")
+---@param name string[]|string|systemd.enable.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.enable(name) end
+
+---Keep services from starting at boot.
+---
+---    systemd.disable("nginx")
+---@param name string[]|string|systemd.disable.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.disable(name) end
+
+---Start services that do not run; raises with the end of the journal when one fails.
+---
+---    systemd.start("nginx")
+---@param name string[]|string|systemd.start.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.start(name) end
+
+---Stop services that run.
+---
+---    systemd.stop("nginx")
+---@param name string[]|string|systemd.stop.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.stop(name) end
+
+---Make it impossible to start services.
+---
+---    systemd.mask("apache2")
+---@param name string[]|string|systemd.mask.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.mask(name) end
+
+---Undo mask.
+---
+---    systemd.unmask("apache2")
+---@param name string[]|string|systemd.unmask.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.unmask(name) end
+
+---Restart services, at every call; those that do not run are started.
+---
+---    systemd.restart("nginx")
+---@param name string[]|string|systemd.restart.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.restart(name) end
+
+---Let services read their configuration again, at every call.
+---
+---    systemd.reload("nginx")
+---@param name string[]|string|systemd.reload.args One service or a list of them; a name without a suffix is that of a .service
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.reload(name) end
+
+---Let systemd read all unit files again, at every call.
+---
+---    systemd.daemon_reload()
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.daemon_reload() end
+
+---Describe one service; one that is not there has exists = false.
+---
+---    local s = systemd.status("ssh")
+---@param name string|systemd.status.args The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@return any # {name, exists, is_active, is_enabled, state, sub_state, enabled, load_state, pid, result, restarts, description, path}
+function systemd.status(name) end
+
+---Tell whether a service runs.
+---
+---    local yes = systemd.is_active("ssh")
+---@param name string|systemd.is_active.args The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@return any # boolean
+function systemd.is_active(name) end
+
+---Tell whether a service starts at boot.
+---
+---    local yes = systemd.is_enabled("ssh")
+---@param name string|systemd.is_enabled.args The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@return any # boolean
+function systemd.is_enabled(name) end
+
+---Return the properties of a unit as systemctl show names them, or one of them.
+---
+---    local limit = systemd.show("ssh", "LimitNOFILE")
+---@param name string|systemd.show.args The service; a name without a suffix is that of a .service, and aliases such as sshd are followed
+---@param property? string One property, such as "MainPID"; all of them without it
+---@return any # table of text, or text
+function systemd.show(name, property) end
+
+---List the services that systemd has loaded.
+---
+---    local failed = systemd.list_services({ state = "failed" })
+---@param state? string|systemd.list_services.args Only those in this state, such as "active", "failed" or "running"
+---@param args? systemd.list_services.args
+---@return any # list of what status returns
+function systemd.list_services(state, args) end
+
+---Write the unit file of a service, and enable or start it when asked.
+---
+---    systemd.create_service("myapp", { exec_start = "/usr/bin/sleep infinity" })
+---@param name string|systemd.create_service.args Name of the service
+---@param args? systemd.create_service.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.create_service(name, args) end
+
+---Stop and disable a service and remove its unit file.
+---
+---    systemd.remove_service("oldapp")
+---@param name string|systemd.remove_service.args Name of the service
+---@param args? systemd.remove_service.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.remove_service(name, args) end
+
+service = systemd
+
+---@class infra_test.file_exists.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.is_directory.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.is_file.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.file_mode.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field mode? string|number The permissions, such as "0644"
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.file_owner.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field owner? string Name or number of the user
+---@field user? string Name or number of the user
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.file_group.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field group? string Name or number of the group
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.file_size.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field size? integer Bytes
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.file_contains.args
+---@field path? string The file or folder; links are followed
+---@field name? string The file or folder; links are followed
+---@field dest? string The file or folder; links are followed
+---@field text? string The text, letter by letter: it is no pattern
+---@field content? string The text, letter by letter: it is no pattern
+---@field pattern? string The text, letter by letter: it is no pattern
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.port_is_listening.args
+---@field port? integer Number of the port
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.port_is_tcp.args
+---@field port? integer Number of the port
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.port_is_udp.args
+---@field port? integer Number of the port
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.can_connect.args
+---@field host? string Name or address to connect to
+---@field address? string Name or address to connect to
+---@field name? string Name or address to connect to
+---@field port? integer Number of the TCP port
+---@field timeout_ms? string Milliseconds that it may take; may be left out before target
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.ping.args
+---@field host? string Name or address of the host that should answer
+---@field address? string Name or address of the host that should answer
+---@field name? string Name or address of the host that should answer
+---@field count? integer How often to try, two seconds each; one answer is enough
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.service_is_running.args
+---@field name? string The service; aliases such as sshd are followed
+---@field service? string The service; aliases such as sshd are followed
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.service_is_enabled.args
+---@field name? string The service; aliases such as sshd are followed
+---@field service? string The service; aliases such as sshd are followed
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.process_is_running.args
+---@field name? string Name of the program, or with a blank or slash in it a part of the command line
+---@field process? string Name of the program, or with a blank or slash in it a part of the command line
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.process_count.args
+---@field name? string Name of the program, or with a blank or slash in it a part of the command line
+---@field process? string Name of the program, or with a blank or slash in it a part of the command line
+---@field count? integer How many there should be
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.command_succeeds.args
+---@field command? string Command for /bin/sh
+---@field cmd? string Command for /bin/sh
+---@field name? string Command for /bin/sh
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.command_fails.args
+---@field command? string Command for /bin/sh
+---@field cmd? string Command for /bin/sh
+---@field name? string Command for /bin/sh
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.command_stdout_contains.args
+---@field command? string Command for /bin/sh
+---@field cmd? string Command for /bin/sh
+---@field name? string Command for /bin/sh
+---@field text? string The text expected on stdout
+---@field expected? string The text expected on stdout
+---@field output? string The text expected on stdout
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.command_stderr_is_empty.args
+---@field command? string Command for /bin/sh
+---@field cmd? string Command for /bin/sh
+---@field name? string Command for /bin/sh
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.command_output_equals.args
+---@field command? string Command for /bin/sh
+---@field cmd? string Command for /bin/sh
+---@field name? string Command for /bin/sh
+---@field text? string The text expected on stdout
+---@field expected? string The text expected on stdout
+---@field output? string The text expected on stdout
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.package_is_installed.args
+---@field name? string The package
+---@field package? string The package
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---@class infra_test.package_version.args
+---@field name? string The package
+---@field package? string The package
+---@field version? string The version, or its first parts: "1.22" accepts 1.22.1-9, but not 1.220
+---@field target? string Name of the host, when it should be said; only the one the task runs on
+
+---Assert what a host should be like; every function raises when it is not so.
+---@class infra_testlib
+infra_test = {}
+
+---Assert that something is at a path.
+---
+---    infra_test.file_exists("/etc/hosts")
+---@param path string|infra_test.file_exists.args The file or folder; links are followed
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.file_exists(path, target) end
+
+---Assert that a path is a folder, or leads to one.
+---
+---    infra_test.is_directory("/etc")
+---@param path string|infra_test.is_directory.args The file or folder; links are followed
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.is_directory(path, target) end
+
+---Assert that a path is a regular file, or leads to one.
+---
+---    infra_test.is_file("/etc/hosts")
+---@param path string|infra_test.is_file.args The file or folder; links are followed
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.is_file(path, target) end
+
+---Assert the permissions of a file.
+---
+---    infra_test.file_mode("/etc/passwd", "0644")
+---@param path string|infra_test.file_mode.args The file or folder; links are followed
+---@param mode? string|number The permissions, such as "0644"
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.file_mode(path, mode, target) end
+
+---Assert the owner of a file.
+---
+---    infra_test.file_owner("/etc/passwd", "root")
+---@param path string|infra_test.file_owner.args The file or folder; links are followed
+---@param owner? string Name or number of the user
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.file_owner(path, owner, target) end
+
+---Assert the group of a file.
+---
+---    infra_test.file_group("/etc/passwd", "root")
+---@param path string|infra_test.file_group.args The file or folder; links are followed
+---@param group? string Name or number of the group
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.file_group(path, group, target) end
+
+---Assert the size of a file in bytes.
+---
+---    pcall(infra_test.file_size, "/etc/hostname", 7)
+---@param path string|infra_test.file_size.args The file or folder; links are followed
+---@param size? integer Bytes
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.file_size(path, size, target) end
+
+---Assert that a text occurs in a file.
+---
+---    infra_test.file_contains("/etc/passwd", "root:x:0:0")
+---@param path string|infra_test.file_contains.args The file or folder; links are followed
+---@param text? string The text, letter by letter: it is no pattern
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.file_contains(path, text, target) end
+
+---Assert that something listens on a TCP or UDP port of the host.
+---
+---    pcall(infra_test.port_is_listening, 22)
+---@param port integer|infra_test.port_is_listening.args Number of the port
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.port_is_listening(port, target) end
+
+---Assert that something listens on a TCP port of the host.
+---
+---    pcall(infra_test.port_is_tcp, 22)
+---@param port integer|infra_test.port_is_tcp.args Number of the port
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.port_is_tcp(port, target) end
+
+---Assert that something listens on a UDP port of the host.
+---
+---    pcall(infra_test.port_is_udp, 53)
+---@param port integer|infra_test.port_is_udp.args Number of the port
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.port_is_udp(port, target) end
+
+---Assert that a TCP connection can be made from the host.
+---
+---    pcall(infra_test.can_connect, "127.0.0.1", 22, 500)
+---@param host string|infra_test.can_connect.args Name or address to connect to
+---@param port? integer Number of the TCP port
+---@param timeout_ms? string Milliseconds that it may take; may be left out before target
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.can_connect(host, port, timeout_ms, target) end
+
+---Assert that another host answers, to ICMP or where that is not allowed by TCP.
+---
+---    pcall(infra_test.ping, "127.0.0.1")
+---@param host string|infra_test.ping.args Name or address of the host that should answer
+---@param count? integer How often to try, two seconds each; one answer is enough
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.ping(host, count, target) end
+
+---Assert that a service runs.
+---
+---    pcall(infra_test.service_is_running, "sshd")
+---@param name string|infra_test.service_is_running.args The service; aliases such as sshd are followed
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.service_is_running(name, target) end
+
+---Assert that a service starts at boot.
+---
+---    pcall(infra_test.service_is_enabled, "ssh")
+---@param name string|infra_test.service_is_enabled.args The service; aliases such as sshd are followed
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.service_is_enabled(name, target) end
+
+---Assert that a program runs, other than sloth itself.
+---
+---    pcall(infra_test.process_is_running, "sshd")
+---@param name string|infra_test.process_is_running.args Name of the program, or with a blank or slash in it a part of the command line
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.process_is_running(name, target) end
+
+---Assert how many processes of a program run; those of sloth do not count.
+---
+---    pcall(infra_test.process_count, "nginx", 4)
+---@param name string|infra_test.process_count.args Name of the program, or with a blank or slash in it a part of the command line
+---@param count? integer How many there should be
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.process_count(name, count, target) end
+
+---Assert that a command ends with 0; it is not run in a plan.
+---
+---    infra_test.command_succeeds("true")
+---@param command string|infra_test.command_succeeds.args Command for /bin/sh
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.command_succeeds(command, target) end
+
+---Assert that a command ends with another code than 0; it is not run in a plan.
+---
+---    infra_test.command_fails("false")
+---@param command string|infra_test.command_fails.args Command for /bin/sh
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.command_fails(command, target) end
+
+---Assert that a text occurs in what a command prints; it is not run in a plan.
+---
+---    infra_test.command_stdout_contains("echo hello", "hell")
+---@param command string|infra_test.command_stdout_contains.args Command for /bin/sh
+---@param text? string The text expected on stdout
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.command_stdout_contains(command, text, target) end
+
+---Assert that a command does not complain; it is not run in a plan.
+---
+---    infra_test.command_stderr_is_empty("true")
+---@param command string|infra_test.command_stderr_is_empty.args Command for /bin/sh
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.command_stderr_is_empty(command, target) end
+
+---Assert what a command prints, but for line breaks at the end; it is not run in a plan.
+---
+---    infra_test.command_output_equals("echo hello", "hello")
+---@param command string|infra_test.command_output_equals.args Command for /bin/sh
+---@param text? string The text expected on stdout
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.command_output_equals(command, text, target) end
+
+---Assert that a package is installed.
+---
+---    pcall(infra_test.package_is_installed, "bash")
+---@param name string|infra_test.package_is_installed.args The package
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.package_is_installed(name, target) end
+
+---Assert the version of a package: all of it, or its first parts.
+---
+---    pcall(infra_test.package_version, "bash", "5.2")
+---@param name string|infra_test.package_version.args The package
+---@param version? string The version, or its first parts: "1.22" accepts 1.22.1-9, but not 1.220
+---@param target? string Name of the host, when it should be said; only the one the task runs on
+---@return any # true; raises with what was expected and what was found
+function infra_test.package_version(name, version, target) end
+
 ---@class http.get.args
 ---@field url? string Address
 ---@field headers? table Headers; values are text, secrets, or lists of them

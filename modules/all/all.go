@@ -10,11 +10,15 @@ import (
 	"github.com/sloth-runner/sloth/modules/fs"
 	"github.com/sloth-runner/sloth/modules/git"
 	"github.com/sloth-runner/sloth/modules/http"
+	"github.com/sloth-runner/sloth/modules/infratest"
 	"github.com/sloth-runner/sloth/modules/log"
 	"github.com/sloth-runner/sloth/modules/net"
 	"github.com/sloth-runner/sloth/modules/perf"
+	"github.com/sloth-runner/sloth/modules/pkg"
 	statemod "github.com/sloth-runner/sloth/modules/state"
+	"github.com/sloth-runner/sloth/modules/systemd"
 	"github.com/sloth-runner/sloth/modules/terraform"
+	"github.com/sloth-runner/sloth/modules/user"
 	"github.com/sloth-runner/sloth/modules/utils"
 	"github.com/sloth-runner/sloth/modules/validate"
 )
@@ -25,6 +29,10 @@ func Modules() []modules.Module {
 		fileops.Module(),
 		fs.Module(),
 		exec.Module(),
+		pkg.Module(),
+		user.Module(),
+		systemd.Module(),
+		infratest.Module(),
 		http.Module(),
 		net.Module(),
 		git.Module(),

@@ -13,9 +13,12 @@ func TestContract(t *testing.T) {
 	if os.Geteuid() != 0 && os.Getenv("SLOTH_MUST_RUN") != "1" {
 		skip["fs.chown"] = "only root gives files away"
 	}
+	unvaried := map[string]string{}
+	ofHost(skip, unvaried)
 	modulestest.Contract(t, all.Modules(), modulestest.Options{
-		Vary: "../testdata",
-		Skip: skip,
+		Vary:     "../testdata",
+		Skip:     skip,
+		Unvaried: unvaried,
 		Host: map[string]string{
 			"/etc/passwd":   "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
 			"/etc/group":    "root:x:0:\nnogroup:x:65534:\n",
@@ -26,6 +29,8 @@ func TestContract(t *testing.T) {
 			"/etc/app.conf": "port=8080\ndebug=on\n",
 			"/srv/app/old/": "", "/srv/app/old/x": "",
 			"/var/log/": "",
+
+			"/etc/systemd/system/oldapp.service": "[Service]\nExecStart=/usr/bin/oldapp\n",
 		},
 		Controller: map[string]string{
 			"site.conf.j2":        "port {{ port }}\n",

@@ -16,6 +16,17 @@ import (
 
 const unitFolder = "/etc/systemd/system"
 
+// unitFolders are those that systemd looks into.
+var unitFolders = []string{unitFolder, "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
+
+// tell lets systemd see that a unit file has changed, if it would look there.
+func tell(ctx context.Context, m modules.Machine, folder string) error {
+	if !booted(m) || !slices.Contains(unitFolders, filepath.Clean(folder)) {
+		return nil
+	}
+	return systemctl(ctx, m, "daemon-reload")
+}
+
 // create is systemd.create_service.
 type create struct {
 	Name        string            `lua:"name,required,primary" alias:"service,unit" doc:"Name of the service"`
@@ -166,10 +177,8 @@ func (c *create) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) e
 		if err := c.want.Apply(ctx, m); err != nil {
 			return err
 		}
-		if booted(m) {
-			if err := systemctl(ctx, m, "daemon-reload"); err != nil {
-				return err
-			}
+		if err := tell(ctx, m, c.Folder); err != nil {
+			return err
 		}
 	}
 	for _, verb := range c.acts {
@@ -272,10 +281,7 @@ func (r *remove) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) e
 	if err := m.Remove(r.path()); err != nil {
 		return err
 	}
-	if !booted(m) {
-		return nil
-	}
-	return systemctl(ctx, m, "daemon-reload")
+	return tell(ctx, m, r.Folder)
 }
 
 // Plan lets later checks see that it is gone.

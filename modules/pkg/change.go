@@ -1,0 +1,542 @@
+package pkg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sloth-runner/sloth/facts"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/internal/hostfile"
+)
+
+// Words of the argument version.
+const (
+	latest  = "latest"
+	present = "present"
+)
+
+type install struct {
+	Names       []string      `lua:"name,required,primary" alias:"names,package,packages" doc:"The packages; NAME=VERSION asks for that version"`
+	Version     string        `lua:"version" doc:"Version wanted: a whole one, its first parts with a * after them, \"latest\" for the newest, or \"present\" for any"`
+	State       string        `lua:"state" enum:"present,installed,latest,absent,removed" doc:"Another way to ask for the newest version, or for the packages to be gone"`
+	UpdateCache bool          `lua:"update_cache" doc:"Refresh the lists first when they are older than cache_age, also when they know the packages"`
+	CacheAge    time.Duration `lua:"cache_age" alias:"cache_valid_time" doc:"How old lists may be before they are refreshed, where that is asked for or a package is in none of them"`
+	options
+
+	m       manager
+	refresh bool
+	todo    []wish
+	gone    *remove
+}
+
+func newInstall() any {
+	return &install{Version: present, State: present, CacheAge: time.Hour, options: newOptions()}
+}
+
+// Validate checks names, and that there is one package to a version.
+func (p *install) Validate() error {
+	if len(p.Names) == 0 {
+		return errors.New("name is an empty list")
+	}
+	for _, w := range p.wishes() {
+		if err := checkName(w.name); err != nil {
+			return err
+		}
+		if strings.ContainsAny(w.version, " \t\n;|&") {
+			return fmt.Errorf("version %q is no version", w.version)
+		}
+	}
+	if len(p.Names) > 1 && p.Version != latest && p.Version != present {
+		return fmt.Errorf("version = %q cannot be that of %d packages; write NAME=VERSION for each", p.Version, len(p.Names))
+	}
+	if p.State == "absent" || p.State == "removed" {
+		p.gone = &remove{Names: p.Names, options: p.options}
+	}
+	return nil
+}
+
+func (p *install) wishes() []wish {
+	var out []wish
+	for _, n := range p.Names {
+		w := wish{name: n, version: p.Version}
+		if name, version, ok := strings.Cut(n, "="); ok {
+			w = wish{name, version}
+		}
+		if p.State == latest && w.version == present {
+			w.version = latest
+		}
+		if w.version == "" {
+			w.version = present
+		}
+		out = append(out, w)
+	}
+	return out
+}
+
+func names(ws []wish) []string {
+	var out []string
+	for _, w := range ws {
+		out = append(out, w.name)
+	}
+	return out
+}
+
+// Check compares what is installed with what is wanted.
+func (p *install) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	if p.gone != nil {
+		return p.gone.Check(ctx, v)
+	}
+	var d modules.Diff
+	var err error
+	p.refresh, p.todo = false, nil
+	if p.m, err = detect(v); err != nil {
+		return d, err
+	}
+	wishes := p.wishes()
+	have, err := have(ctx, v, p.m, names(wishes))
+	if err != nil {
+		return d, err
+	}
+	var ask []wish // what the lists have to be asked about
+	for _, w := range wishes {
+		is, there := have[w.name]
+		if !there || w.version == latest || w.version != present && !VersionMatches(is, w.version) {
+			ask = append(ask, w)
+		}
+	}
+	if len(ask) == 0 {
+		return d, nil
+	}
+	newest, err := p.m.candidates(ctx, v, names(ask))
+	if err != nil {
+		return d, err
+	}
+	old := time.Since(p.m.refreshed(v)) > p.CacheAge
+	p.refresh = p.UpdateCache && old
+	for _, w := range ask {
+		if newest[w.name] == "" && have[w.name] == "" && !old && !planning(v) {
+			return d, unknownPackage(p.m, w.name)
+		}
+		p.refresh = p.refresh || newest[w.name] == "" && have[w.name] == "" && old
+	}
+	for _, w := range ask {
+		c := modules.Change{What: "package " + w.name, Attr: "version", Before: have[w.name], After: w.version}
+		switch {
+		case w.version == latest || w.version == present:
+			c.After = newest[w.name]
+			c.Unknown = c.After == "" || p.refresh
+			if c.After == c.Before && !p.refresh {
+				continue
+			}
+			w.version = ""
+		case VersionMatches(newest[w.name], w.version):
+			c.After = newest[w.name]
+		}
+		if c.Before == "" {
+			c.Attr, c.Before = "state", modules.Absent
+			c.After = strings.TrimSpace(modules.Present + " " + c.After)
+		}
+		p.todo = append(p.todo, w)
+		d.Add(c)
+	}
+	return d, nil
+}
+
+// planning reports whether a plan holds changes that could bring packages into
+// the lists, such as a new repository.
+func planning(v facts.Viewer) bool {
+	_, change := modules.Noted(v, modules.NotedChange)
+	_, tool := modules.Noted(v, modules.NotedTool)
+	return v.Planned() && (change || tool)
+}
+
+func unknownPackage(m manager, name string) error {
+	return fmt.Errorf("no package is called %q in the lists of %s; check the name, or add the repository that has it", name, m.name())
+}
+
+// have is what is installed, as a plan would leave it.
+func have(ctx context.Context, v facts.Viewer, m manager, names []string) (map[string]string, error) {
+	out, err := m.installed(ctx, v, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range names {
+		switch planned, ok := modules.Noted(v, "package:"+n); {
+		case !ok:
+		case planned == modules.Absent:
+			delete(out, n)
+		default:
+			out[n] = planned
+		}
+	}
+	return out, nil
+}
+
+// Apply installs all in one transaction.
+func (p *install) Apply(ctx context.Context, mc modules.Machine, d modules.Diff) error {
+	if p.gone != nil {
+		return p.gone.Apply(ctx, mc, d)
+	}
+	if p.refresh {
+		if err := refreshLists(ctx, mc, p.m, p.options); err != nil {
+			return err
+		}
+		newest, err := p.m.candidates(ctx, mc, names(p.todo))
+		if err != nil {
+			return err
+		}
+		for _, w := range p.todo {
+			if newest[w.name] == "" {
+				return unknownPackage(p.m, w.name)
+			}
+		}
+	}
+	return run(ctx, mc, p.m, p.options, p.m.command(doInstall, p.options, p.todo))
+}
+
+// Plan notes the packages.
+func (p *install) Plan(ctx context.Context, d modules.Diff, o modules.Overlay) error {
+	if p.gone != nil {
+		return p.gone.Plan(ctx, d, o)
+	}
+	for i, w := range p.todo {
+		version := strings.TrimSpace(strings.TrimPrefix(d.Changes[i].After, modules.Present))
+		if version == "" {
+			version = "unknown until applied"
+		}
+		o.Note("package:"+w.name, version)
+	}
+	return nil
+}
+
+func refreshLists(ctx context.Context, mc modules.Machine, m manager, o options) error {
+	if err := run(ctx, mc, m, o, m.command(doRefresh, o, nil)); err != nil {
+		return err
+	}
+	if m.name() != "apt" {
+		return nil
+	}
+	// apt leaves the times of lists alone that have nothing new.
+	return mc.Chtimes(aptLists, time.Now())
+}
+
+type remove struct {
+	Names []string `lua:"name,required,primary" alias:"names,package,packages" doc:"The packages"`
+	Purge bool     `lua:"purge" doc:"Remove their configuration files too"`
+	options
+
+	m    manager
+	todo []wish
+}
+
+// Validate checks names.
+func (r *remove) Validate() error {
+	if len(r.Names) == 0 {
+		return errors.New("name is an empty list")
+	}
+	for _, n := range r.Names {
+		if err := checkName(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check looks for what is still installed.
+func (r *remove) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	var d modules.Diff
+	var err error
+	r.todo = nil
+	if r.m, err = detect(v); err != nil {
+		return d, err
+	}
+	have, err := have(ctx, v, r.m, r.Names)
+	if err != nil {
+		return d, err
+	}
+	for _, n := range r.Names {
+		if version, ok := have[n]; ok {
+			r.todo = append(r.todo, wish{name: n})
+			d.Add(modules.Delete("package "+n, strings.TrimSpace(modules.Present+" "+version)))
+		}
+	}
+	return d, nil
+}
+
+// Apply removes all in one transaction.
+func (r *remove) Apply(ctx context.Context, mc modules.Machine, _ modules.Diff) error {
+	do := doRemove
+	if r.Purge {
+		do = doPurge
+	}
+	return run(ctx, mc, r.m, r.options, r.m.command(do, r.options, r.todo))
+}
+
+// Plan notes the packages.
+func (r *remove) Plan(_ context.Context, _ modules.Diff, o modules.Overlay) error {
+	for _, w := range r.todo {
+		o.Note("package:"+w.name, modules.Absent)
+	}
+	return nil
+}
+
+type refresh struct {
+	CacheAge time.Duration `lua:"cache_age" alias:"cache_valid_time" pos:"1" doc:"How old the lists may be without being refreshed; without it they always are"`
+	options
+
+	m manager
+}
+
+// Repeats is true without an age.
+func (r *refresh) Repeats() bool { return r.CacheAge == 0 }
+
+// Check looks how old the lists are.
+func (r *refresh) Check(_ context.Context, v facts.Viewer) (modules.Diff, error) {
+	var d modules.Diff
+	var err error
+	if r.m, err = detect(v); err != nil {
+		return d, err
+	}
+	at := r.m.refreshed(v)
+	if r.CacheAge > 0 && time.Since(at) <= r.CacheAge {
+		return d, nil
+	}
+	before := "of unknown age"
+	if !at.IsZero() {
+		before = "of " + at.UTC().Format(time.DateTime)
+	}
+	d.Add(modules.Change{What: "package lists", Before: before, After: "refreshed"})
+	return d, nil
+}
+
+// Apply refreshes.
+func (r *refresh) Apply(ctx context.Context, mc modules.Machine, _ modules.Diff) error {
+	return refreshLists(ctx, mc, r.m, r.options)
+}
+
+type upgrade struct {
+	Names []string `lua:"name,primary" alias:"names,package,packages" doc:"The packages; all that are installed without it"`
+	options
+
+	m    manager
+	todo []wish
+}
+
+// Validate checks names.
+func (u *upgrade) Validate() error {
+	for _, n := range u.Names {
+		if err := checkName(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check asks what is newer.
+func (u *upgrade) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	var d modules.Diff
+	var err error
+	u.todo = nil
+	if u.m, err = detect(v); err != nil {
+		return d, err
+	}
+	is, err := have(ctx, v, u.m, u.Names)
+	if err != nil {
+		return d, err
+	}
+	var newer map[string]string
+	if len(u.Names) > 0 {
+		newer, err = u.m.candidates(ctx, v, u.Names)
+	} else {
+		newer, err = u.m.upgradable(ctx, v)
+	}
+	if err != nil {
+		return d, err
+	}
+	names := u.Names
+	if len(names) == 0 {
+		for n := range newer {
+			names = append(names, n)
+		}
+		slices.Sort(names)
+	}
+	for _, n := range names {
+		switch {
+		case is[n] == "" && len(u.Names) > 0:
+			return d, fmt.Errorf("package %q is not installed; pkg.install it", n)
+		case newer[n] == "" || newer[n] == is[n]:
+		default:
+			u.todo = append(u.todo, wish{name: n})
+			d.Add(modules.Change{What: "package " + n, Attr: "version", Before: is[n], After: newer[n]})
+		}
+	}
+	return d, nil
+}
+
+// Apply upgrades.
+func (u *upgrade) Apply(ctx context.Context, mc modules.Machine, _ modules.Diff) error {
+	if len(u.Names) == 0 {
+		return run(ctx, mc, u.m, u.options, u.m.command(doUpgradeAll, u.options, nil))
+	}
+	return run(ctx, mc, u.m, u.options, u.m.command(doUpgrade, u.options, u.todo))
+}
+
+// Plan notes the versions.
+func (u *upgrade) Plan(_ context.Context, d modules.Diff, o modules.Overlay) error {
+	for i, w := range u.todo {
+		o.Note("package:"+w.name, d.Changes[i].After)
+	}
+	return nil
+}
+
+type clean struct {
+	options
+
+	m manager
+}
+
+// Check looks for downloaded files.
+func (c *clean) Check(_ context.Context, v facts.Viewer) (modules.Diff, error) {
+	var d modules.Diff
+	var err error
+	if c.m, err = detect(v); err != nil {
+		return d, err
+	}
+	for _, dir := range c.m.downloads() {
+		n, err := files(v, dir, 3)
+		if err != nil {
+			return d, err
+		}
+		if n > 0 {
+			d.Add(modules.Change{What: dir, Before: fmt.Sprintf("%d package files", n), After: "none"})
+		}
+	}
+	return d, nil
+}
+
+// files counts package files below a folder.
+func files(v facts.Viewer, dir string, depth int) (int, error) {
+	list, err := v.ReadDir(dir)
+	if hostfile.Missing(err) {
+		return 0, nil
+	}
+	n := 0
+	for _, st := range list {
+		switch {
+		case st.Mode.IsDir() && depth > 0 && st.Name != "partial":
+			below, err := files(v, filepath.Join(dir, st.Name), depth-1)
+			if err != nil {
+				return 0, err
+			}
+			n += below
+		case st.Mode.IsRegular() && slices.Contains([]string{".deb", ".rpm", ".zst", ".xz", ".apk"}, filepath.Ext(st.Name)):
+			n++
+		}
+	}
+	return n, err
+}
+
+// Apply removes them.
+func (c *clean) Apply(ctx context.Context, mc modules.Machine, _ modules.Diff) error {
+	return run(ctx, mc, c.m, c.options, c.m.command(doClean, c.options, nil))
+}
+
+type autoremove struct {
+	options
+
+	m     manager
+	names []string
+}
+
+// Check asks what nothing needs.
+func (a *autoremove) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	var d modules.Diff
+	var err error
+	if a.m, err = detect(v); err != nil {
+		return d, err
+	}
+	if a.names, err = a.m.orphans(ctx, v); err != nil {
+		return d, err
+	}
+	slices.Sort(a.names)
+	for _, n := range a.names {
+		d.Add(modules.Delete("package "+n, modules.Present))
+	}
+	return d, nil
+}
+
+// Apply removes them.
+func (a *autoremove) Apply(ctx context.Context, mc modules.Machine, _ modules.Diff) error {
+	var ws []wish
+	if m := a.m.name(); m == "pacman" || m == "zypper" { // these want to be told
+		for _, n := range a.names {
+			ws = append(ws, wish{name: n})
+		}
+	}
+	return run(ctx, mc, a.m, a.options, a.m.command(doAutoremove, a.options, ws))
+}
+
+// Plan notes the packages.
+func (a *autoremove) Plan(_ context.Context, _ modules.Diff, o modules.Overlay) error {
+	for _, n := range a.names {
+		o.Note("package:"+n, modules.Absent)
+	}
+	return nil
+}
+
+type installLocal struct {
+	Path string `lua:"path,required,path" pos:"1" alias:"src,file,name" doc:"The package file on the host"`
+	options
+
+	m             manager
+	name, version string
+}
+
+// Check reads the file and compares.
+func (l *installLocal) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	var d modules.Diff
+	var err error
+	if l.m, err = detect(v); err != nil {
+		return d, err
+	}
+	if _, err := v.Stat(l.Path); err != nil {
+		if hostfile.Missing(err) && planning(v) {
+			d.Add(modules.Change{What: "package file " + l.Path, Attr: "state", After: "installed", Unknown: true})
+			return d, nil
+		}
+		return d, err
+	}
+	if l.name, l.version, err = l.m.identify(ctx, v, l.Path); err != nil {
+		return d, err
+	}
+	have, err := have(ctx, v, l.m, []string{l.name})
+	if err != nil {
+		return d, err
+	}
+	switch is := have[l.name]; is {
+	case l.version:
+	case "":
+		d.Add(modules.Create("package "+l.name, modules.Present+" "+l.version))
+	default:
+		d.Add(modules.Change{What: "package " + l.name, Attr: "version", Before: is, After: l.version})
+	}
+	return d, nil
+}
+
+// Apply installs it.
+func (l *installLocal) Apply(ctx context.Context, mc modules.Machine, _ modules.Diff) error {
+	return run(ctx, mc, l.m, l.options, l.m.command(doLocal, l.options, []wish{{name: l.Path}}))
+}
+
+// Plan notes the package.
+func (l *installLocal) Plan(_ context.Context, _ modules.Diff, o modules.Overlay) error {
+	if l.name != "" {
+		o.Note("package:"+l.name, l.version)
+	}
+	return nil
+}

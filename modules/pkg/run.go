@@ -1,0 +1,138 @@
+package pkg
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sloth-runner/sloth/facts"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/internal/tool"
+)
+
+// options are the arguments of everything that changes packages.
+type options struct {
+	LockTimeout time.Duration `lua:"lock_timeout" doc:"How long to wait while another process holds the package manager's lock"`
+}
+
+func newOptions() options { return options{LockTimeout: 5 * time.Minute} }
+
+const (
+	// A package manager that is killed in the middle leaves a broken host: it is
+	// given time to finish the package it is at.
+	grace    = time.Minute
+	lockPoll = 2 * time.Second
+)
+
+// busy is how the managers say that somebody else is at work.
+var busy = regexp.MustCompile(`(?i)could not get lock[^\n]*|unable to (?:acquire|lock)[^\n]*lock[^\n]*|waiting for (?:cache lock|process)[^\n]*|` +
+	`another app is currently holding[^\n]*|system management is locked[^\n]*|unable to lock database[^\n]*|could not lock database[^\n]*`)
+
+// run lets the manager do something. It waits for locks, visibly.
+func run(ctx context.Context, mc modules.Machine, m manager, o options, argv []string) error {
+	call := modules.CallOf(ctx)
+	deadline := time.Now().Add(o.LockTimeout)
+	repaired := false
+	var mu sync.Mutex
+	told := false
+	waiting := func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if told {
+			return
+		}
+		told = true
+		why := strings.TrimPrefix(strings.TrimSpace(busy.FindString(text)), "E: ")
+		call.Log("warn", fmt.Sprintf("waiting up to %s for another package manager to finish: %s", o.LockTimeout, why), nil)
+	}
+	for {
+		a, err := mc.Run(ctx, modules.Cmd{
+			Argv: argv, Env: append([]string{"LC_ALL=C"}, m.environment()...), Grace: grace,
+			Stdin: strings.NewReader(""),
+			Output: func(stream string, data []byte) {
+				call.Output(stream, data)
+				if busy.Match(data) {
+					waiting(string(data))
+				}
+			},
+		})
+		if err != nil {
+			return err
+		}
+		if a.ExitCode == 0 {
+			return nil
+		}
+		said := string(a.Stderr) + string(a.Stdout)
+		switch {
+		case strings.Contains(said, "dpkg was interrupted") && !repaired:
+			repaired = true
+			call.Log("warn", "an earlier installation was cut off; finishing it with dpkg --configure -a", nil)
+			if err := run(ctx, mc, m, o, []string{"dpkg", "--force-confdef", "--force-confold", "--configure", "-a"}); err != nil {
+				return err
+			}
+			continue
+		case busy.MatchString(said) && time.Now().Add(lockPoll).Before(deadline):
+			waiting(said)
+			select {
+			case <-time.After(lockPoll):
+				continue
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		case busy.MatchString(said):
+			return fmt.Errorf("%s: another package manager did not finish within %s: %s", brief(argv), o.LockTimeout, busy.FindString(said))
+		}
+		return fmt.Errorf("%s: %s", brief(argv), complaint(a))
+	}
+}
+
+// brief is a command line without its options.
+func brief(argv []string) string {
+	out := []string{argv[0]}
+	skip := false
+	for _, arg := range argv[1:] {
+		switch {
+		case skip:
+			skip = false
+		case arg == "-o":
+			skip = true
+		case !strings.HasPrefix(arg, "-"):
+			out = append(out, arg)
+		}
+	}
+	const most = 8
+	if len(out) > most {
+		out = append(out[:most], "…")
+	}
+	return strings.Join(out, " ")
+}
+
+const maxComplaint = 1500
+
+// complaint collects what the manager calls errors; the last line of its output
+// alone is often advice.
+func complaint(a facts.Answer) string {
+	var lines []string
+	for line := range strings.Lines(string(a.Stderr) + "\n" + string(a.Stdout)) {
+		line = strings.TrimSpace(line)
+		lower := strings.ToLower(line)
+		if strings.HasPrefix(line, "E: ") || strings.HasPrefix(lower, "error:") || strings.HasPrefix(lower, "dpkg: error") ||
+			strings.HasPrefix(lower, "unable to find") || strings.HasPrefix(lower, "no match for") {
+			lines = append(lines, strings.TrimPrefix(line, "E: "))
+		}
+	}
+	text := strings.ToValidUTF8(strings.Join(lines, "; "), "?")
+	if text == "" {
+		return tool.Failure(a, false)
+	}
+	if len(text) > maxComplaint {
+		text = strings.ToValidUTF8(text[:maxComplaint], "") + "…"
+	}
+	if strings.Contains(text, "are you root?") || strings.Contains(text, "Permission denied") {
+		text += "; packages are root's business: give the task :become(\"root\")"
+	}
+	return fmt.Sprintf("exit code %d: %s", a.ExitCode, text)
+}
