@@ -194,11 +194,12 @@ func (inv *Inventory) lookup(name string) *host {
 // even in all: it must be named, and a pattern finds it only where it matches
 // nothing of the inventory. It has the variables of all, of its host_vars and
 // of the command line; a mistake in its host_vars is an error when the host is
-// matched. A name that is known already stays what it is.
+// matched. A name that is known already stays what it is, and so does
+// localhost.
 func (inv *Inventory) AddHost(name, source string) {
 	inv.mu.Lock()
 	defer inv.mu.Unlock()
-	if checkHostName(name) != "" || inv.hosts[name] != nil || inv.guests[name] != nil {
+	if checkHostName(name) != "" || slices.Contains(localNames, name) || inv.hosts[name] != nil || inv.guests[name] != nil {
 		return
 	}
 	l := &loader{opt: inv.opt, inv: inv}

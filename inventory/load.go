@@ -26,7 +26,8 @@ type Options struct {
 	ExtraVars map[string]any
 	// AllowEmpty lets a pattern match nothing.
 	AllowEmpty bool
-	// Warn is told what is odd but no error; nil: nobody is.
+	// Warn is told what is odd but no error; nil: nobody is. Match calls it too,
+	// from the goroutine that it runs in.
 	Warn func(string)
 	// ScriptTimeout is how long an executable inventory may take; 0: a minute.
 	ScriptTimeout time.Duration

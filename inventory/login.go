@@ -37,6 +37,7 @@ var (
 	varPassword   = []string{"ansible_password", "ansible_ssh_pass", "ansible_ssh_password", "password"}
 	varKey        = []string{"ansible_ssh_private_key_file", "ansible_private_key_file", "ssh_private_key_file", "private_key_file"}
 	varConnection = []string{"ansible_connection", "connection"}
+	varSSHArgs    = []string{"ansible_ssh_args", "ssh_args"}
 	varArgs       = []string{"ansible_ssh_common_args", "ssh_common_args"}
 	varExtraArgs  = []string{"ansible_ssh_extra_args", "ssh_extra_args"}
 	varBecome     = []string{"ansible_become", "become"}
@@ -79,7 +80,7 @@ func (inv *Inventory) Login(host string) (Login, error) {
 	if v := r.text(varTimeout); v != "" {
 		out.option("connecttimeout", v)
 	}
-	for _, names := range [][]string{varArgs, varExtraArgs} {
+	for _, names := range [][]string{varSSHArgs, varArgs, varExtraArgs} {
 		if text := r.text(names); text != "" {
 			if err := out.sshArgs(text); err != nil {
 				v := r.first(names)

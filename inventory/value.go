@@ -40,6 +40,27 @@ func (e Encrypted) GoString() string { return "[secret]" }
 // MarshalText hides the text from encoders.
 func (e Encrypted) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
+// unsafe marks all texts in v as what stands below the tag !unsafe.
+func unsafe(v any) any {
+	switch v := v.(type) {
+	case string:
+		return unsafeText(v)
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = unsafe(e)
+		}
+		return out
+	case *dict:
+		out := &dict{keys: v.keys, vals: make([]any, len(v.vals))}
+		for i, e := range v.vals {
+			out.vals[i] = unsafe(e)
+		}
+		return out
+	}
+	return v
+}
+
 // plain turns a value into plain Go data: nil, bool, int64, float64, string,
 // []any, map[string]any, and Encrypted, which is opaque.
 func plain(v any) any {

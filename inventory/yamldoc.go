@@ -273,12 +273,18 @@ func (d *document) convert(n *yaml.Node) any {
 	}
 	if n.Style&yaml.TaggedStyle != 0 && n.Kind != yaml.ScalarNode {
 		switch n.Tag {
-		case "!!map", "!!seq", "!unsafe":
+		case "!!map", "!!seq":
+		case "!unsafe":
+			return unsafe(d.collection(n))
 		default:
 			d.failTag(n)
 			return nil
 		}
 	}
+	return d.collection(n)
+}
+
+func (d *document) collection(n *yaml.Node) any {
 	switch n.Kind {
 	case yaml.ScalarNode:
 		v, _ := d.scalar(n)

@@ -112,6 +112,9 @@ func (d *document) placeSyntax(data []byte, read int, message string) *Problem {
 		hint = "save the file as UTF-8 text"
 	case strings.Contains(message, "cannot start any token"):
 		hint = "put the value in quotes"
+	case strings.Contains(message, "unknown escape character"):
+		place = max(bytes.LastIndexByte(data[:at], '\\'), start)
+		message, hint = "\\ begins no escape that YAML knows", "in \"double quotes\" write it twice, or use 'single quotes'"
 	case strings.Contains(message, "expected ',' or"):
 		message, hint = "a [ or { is not closed before this", "close it, or write the list or map over several lines without brackets"
 	case strings.Contains(message, "expected node content"):
