@@ -1,17 +1,33 @@
 package inventory
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // nearest returns the name most like the given one, or "" when none is.
 func nearest(name string, names []string) string {
-	best, bestAt := "", max(1, len(name)/3)+1
+	if like := likely(name, names); len(like) > 0 {
+		return like[0]
+	}
+	return ""
+}
+
+// likely returns up to three names that are most like the given one.
+func likely(name string, names []string) []string {
+	var best []string
+	limit := max(1, len(name)/3)
 	lower := strings.ToLower(name)
 	for _, n := range names {
-		if abs(len(n)-len(name)) >= bestAt {
+		if abs(len(n)-len(name)) > limit {
 			continue
 		}
-		if d := distance(lower, strings.ToLower(n), bestAt); d < bestAt {
-			best, bestAt = n, d
+		switch d := distance(lower, strings.ToLower(n), limit); {
+		case d > limit:
+		case d < limit || len(best) == 0:
+			best, limit = []string{n}, d
+		case len(best) < 3 && !slices.Contains(best, n):
+			best = append(best, n)
 		}
 	}
 	return best

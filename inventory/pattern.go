@@ -91,8 +91,8 @@ func (inv *Inventory) nothing(m *matcher, what, pattern string) ([]string, error
 	if inv.opt.AllowEmpty {
 		return nil, nil
 	}
-	near := ""
-	if len(m.missing) > 0 {
+	near := inv.notRange(pattern)
+	if near == "" && len(m.missing) > 0 {
 		near = inv.near(m.missing[0])
 	}
 	switch {
@@ -117,13 +117,26 @@ func (inv *Inventory) near(p string) string {
 		known = append(known, h.name)
 	}
 	known = append(known, inv.guestList...)
-	if n := nearest(p, known); n != "" {
-		return fmt.Sprintf("; did you mean %s?", n)
+	switch like := likely(p, known); len(like) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("; did you mean %s?", like[0])
+	default:
+		return fmt.Sprintf("; did you mean %s or %s?", strings.Join(like[:len(like)-1], ", "), like[len(like)-1])
 	}
-	if names, err := expandRange(nil, p); err == nil && len(names) > 0 && strings.Contains(p, "[") {
-		return "; a pattern has no ranges, [..] picks from what matched: try " + p[:strings.IndexByte(p, '[')] + "*"
+}
+
+// notRange explains a subscript that was meant as a range of names.
+func (inv *Inventory) notRange(pattern string) string {
+	sub := subscripted.FindStringSubmatch(pattern)
+	if sub == nil || sub[4] == "" {
+		return ""
 	}
-	return ""
+	if !slices.ContainsFunc(inv.hostList, func(h *host) bool { return strings.HasPrefix(h.name, sub[1]) }) {
+		return ""
+	}
+	return fmt.Sprintf("; [%s%s%s] picks from the hosts of a group and is no range of names: write %s* or %s[0-9]", sub[3], sub[4], sub[5], sub[1], sub[1])
 }
 
 // patternList splits a pattern or limit and reads the files it names.

@@ -61,7 +61,8 @@ twin
 		{"web", "db1", `no host matches: the limit "db1" leaves none of the hosts of "web"`},
 		{"lonely", "", `no host matches the pattern "lonely"`},
 		{"web[7]", "", `no host matches: the pattern "web[7]" asks for number 7 of 5 hosts (the first is [0])`},
-		{"web0[1:2]", "", `no host matches the pattern "web0[1:2]"`},
+		{"web0[1:2]", "", `no host matches the pattern "web0[1:2]"; [1:2] picks from the hosts of a group and is no range of names: write web0* or web0[0-9]`},
+		{"edge3", "", `no host matches the pattern "edge3"; did you mean edge, edge1 or edge2?`},
 		{"web", "@" + empty, "no host matches: @" + empty + " names none"},
 	} {
 		_, err := inv.Match(c.pattern, c.limit)
@@ -70,7 +71,10 @@ twin
 		}
 	}
 	for pattern, want := range map[string]string{
-		"~we(":           `the pattern "~we("`,
+		"~we(":           `the pattern "~we(": this is no regular expression`,
+		"~web(?!01)":     `the pattern "~web(?!01)": regular expressions are those of RE2, which has no lookahead and lookbehind; write a:!b to leave hosts out`,
+		`~(w).*\1`:       `the pattern "~(w).*\\1": regular expressions are those of RE2, which has no backreferences`,
+		"~(?(1)a|b)":     `the pattern "~(?(1)a|b)": regular expressions are those of RE2, which has no (?(`,
 		"@/no/such/file": "read the limit @/no/such/file: no such file or directory",
 	} {
 		if _, err := inv.Match(pattern, ""); err == nil || !strings.HasPrefix(err.Error(), want) {
