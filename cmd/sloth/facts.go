@@ -73,7 +73,8 @@ func (x *adhoc) factsOf(ctx context.Context, host string, names []string) (map[s
 		return nil, err
 	}
 	defer s.Close()
-	body, err := s.Do(ctx, shim.Job{ID: "facts", Kind: "facts", Body: names}, silent{})
+	// Never nil, which travels as no body at all.
+	body, err := s.Do(ctx, shim.Job{ID: "facts", Kind: "facts", Body: append([]string{}, names...)}, silent{})
 	if err != nil {
 		return nil, err
 	}

@@ -38,9 +38,7 @@ func (s suite) Run() int {
 }
 
 func TestMain(m *testing.M) {
-	os.Exit(testscript.RunMain(suite{m}, map[string]func() int{
-		"sloth": func() int { return run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr) },
-	}))
+	testscript.Main(suite{m}, map[string]func(){"sloth": main})
 }
 
 // shimProgram builds the worker from this source tree: what is embedded may be
@@ -64,7 +62,10 @@ var shimProgram = sync.OnceValues(func() (string, error) {
 func TestScript(t *testing.T) { runScripts(t, "testdata/script") }
 
 // TestSSH runs the whole program against real SSH servers.
-func TestSSH(t *testing.T) { runScripts(t, "testdata/ssh") }
+func TestSSH(t *testing.T) {
+	sshdtest.Start(t, sshdtest.Options{}) // skips where there is no sshd
+	runScripts(t, "testdata/ssh")
+}
 
 // TestSpec runs the programs of the specification as they are.
 func TestSpec(t *testing.T) {
@@ -99,7 +100,7 @@ func runScripts(t *testing.T, dir string) {
 			return false, fmt.Errorf("there is no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "json": jsonKeys, "matches": matches, "servers": servers, "stop": stop,
+			"code": code, "json": jsonKeys, "matches": matches, "sub": sub, "servers": servers, "halt": halt,
 		},
 	})
 }
@@ -190,39 +191,57 @@ func matches(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-type fleetKey struct{}
+// sub OLD NEW FILE replaces text in a file that has it.
+func sub(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: sub old new file")
+	}
+	text := ts.ReadFile(args[2])
+	if !strings.Contains(text, args[0]) {
+		ts.Fatalf("%s has no %q", args[2], args[0])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(strings.ReplaceAll(text, args[0], args[1])), 0o600))
+}
 
-// servers NAME… starts SSH servers, and writes hosts.yaml with them, all in
-// the group web.
+// servers NAME… starts SSH servers and writes what sloth needs to reach them:
+// hosts.yaml with all in the group web, known_hosts, and ssh.conf, which keeps
+// the developer's own keys and hosts out.
 func servers(ts *testscript.TestScript, _ bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	started := map[string]*sshdtest.Server{}
 	fleets.Store(ts.Getenv("WORK"), started)
-	var hosts bytes.Buffer
+	var hosts, known bytes.Buffer
 	fmt.Fprintf(&hosts, "web:\n  hosts:\n")
 	for _, name := range args {
 		s, err := sshdtest.Launch(ctx, sshdtest.Options{Name: name})
-		if errors.Is(err, sshdtest.ErrNoSSHD) && os.Getenv("SLOTH_MUST_RUN") != "1" {
-			ts.Logf("%v", err)
-			ts.Fatalf("skip")
-		}
 		ts.Check(err)
 		ts.Defer(func() { s.Close() })
 		started[name] = s
 		fmt.Fprintf(&hosts, "    %s: {ansible_host: %s, ansible_port: %d, ansible_user: %s}\n", name, s.Host, s.Port, s.User)
-		ts.Setenv("KEY_"+strings.ToUpper(name), s.KeyFile)
-		ts.Setenv("KNOWN_"+strings.ToUpper(name), s.KnownHosts)
-		ts.Setenv("HOME_"+strings.ToUpper(name), s.Home)
+		ts.Setenv("HOME_"+envName.Replace(name), s.Home)
+		line, err := os.ReadFile(s.KnownHosts)
+		ts.Check(err)
+		known.Write(line)
+		// Every server lets the same key in; the copy outlives each of them.
+		key, err := os.ReadFile(s.KeyFile)
+		ts.Check(err)
+		ts.Check(os.WriteFile(ts.MkAbs("key"), key, 0o600))
 	}
-	ts.Check(os.WriteFile(ts.MkAbs("hosts.yaml"), hosts.Bytes(), 0o600))
+	conf := fmt.Sprintf("IdentityFile %s\nIdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile %s\nGlobalKnownHostsFile /dev/null\n", ts.MkAbs("key"), ts.MkAbs("known_hosts"))
+	for name, text := range map[string][]byte{"hosts.yaml": hosts.Bytes(), "known_hosts": known.Bytes(), "ssh.conf": []byte(conf)} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), text, 0o600))
+	}
 }
+
+// envName makes a variable's name of a host's.
+var envName = strings.NewReplacer("-", "_")
 
 // fleets are the servers of each script, by its folder.
 var fleets sync.Map
 
-// stop NAME ends a server.
-func stop(ts *testscript.TestScript, _ bool, args []string) {
+// halt NAME ends a server.
+func halt(ts *testscript.TestScript, _ bool, args []string) {
 	m, _ := fleets.Load(ts.Getenv("WORK"))
 	s := m.(map[string]*sshdtest.Server)[args[0]]
 	if s == nil {
