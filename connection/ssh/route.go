@@ -23,7 +23,28 @@ func (d *Dialer) route(ctx context.Context, e *endpoint, via []string) (link fun
 		if err != nil {
 			return nil, nil, err
 		}
-		return func(ctx context.Context) (net.Conn, error) { return b.forward(ctx, e) }, b.release, nil
+		open := func(ctx context.Context) (net.Conn, error) {
+			if b != nil {
+				c, err := b.forward(ctx, e)
+				if !errors.Is(err, errBastionBroke) {
+					return c, err
+				}
+				// It broke, and nobody knew yet: a new connection to it, once.
+				b.forget()
+				b = nil
+			}
+			again, err := d.through(ctx, e, via)
+			if err != nil {
+				return nil, err
+			}
+			b = again
+			return b.forward(ctx, e)
+		}
+		return open, func() {
+			if b != nil {
+				b.release()
+			}
+		}, nil
 	case e.command != "":
 		return func(ctx context.Context) (net.Conn, error) { return startProxy(e) }, func() {}, nil
 	}
@@ -218,5 +239,7 @@ func (b *bastion) forward(ctx context.Context, e *endpoint) (net.Conn, error) {
 		}
 		return nil, fail(fmt.Errorf("the jump host cannot reach it: %s", said), fmt.Sprintf("check the address as seen from %s, and the firewall between them", b.name))
 	}
-	return nil, fail(fmt.Errorf("the jump host %s: %w", b.name, err), "")
+	return nil, fail(fmt.Errorf("%w %s: %w", errBastionBroke, b.name, err), "")
 }
+
+var errBastionBroke = errors.New("the jump host")
