@@ -64,12 +64,16 @@ func (s *Session) handle(kind wire.Kind, body []byte) error {
 		if err := wire.Decode(kind, body, &d); err != nil {
 			return err
 		}
-		if p := s.job(d.Job); p != nil {
-			select {
-			case p.done <- d:
-			default:
-				return fmt.Errorf("%w: job %.40q was done twice", wire.ErrProtocol, d.Job)
-			}
+		// Nobody may wait any more for the end of a job that was cancelled.
+		s.mu.Lock()
+		p, owed := s.jobs[d.Job], s.owed[d.Job]
+		delete(s.owed, d.Job)
+		s.mu.Unlock()
+		if !owed {
+			return fmt.Errorf("%w: a result of job %.40q, which has none to give", wire.ErrProtocol, d.Job)
+		}
+		if p != nil {
+			p.done <- d
 		}
 	case wire.KindCall:
 		var c wire.Call

@@ -92,6 +92,7 @@ type Session struct {
 
 	mu      sync.Mutex
 	jobs    map[string]*pending
+	owed    map[string]bool // jobs that were given and whose result has not come
 	closed  bool
 	seq     uint64
 	started chan struct{} // closed when the worker has spoken
@@ -127,7 +128,7 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 		o.StartTimeout = 60 * time.Second
 	}
 	s := &Session{
-		opt: o, conn: conn, jobs: map[string]*pending{}, blobs: map[string]bool{}, slots: make(chan struct{}, maxCalls),
+		opt: o, conn: conn, jobs: map[string]*pending{}, owed: map[string]bool{}, blobs: map[string]bool{}, slots: make(chan struct{}, maxCalls),
 		started: make(chan struct{}), welcome: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -198,6 +199,9 @@ func (s *Session) run(p *process, hash string) {
 	s.wg.Go(s.heartbeat)
 	err = s.receive(p)
 	s.limit.Stop()
+	if !hungUp(err) {
+		s.cancel(s.why(err, nil, p)) // before anybody meets a closed link
+	}
 	p.wire.Close()
 	p.Stdin().Close()
 	var how error
@@ -207,7 +211,6 @@ func (s *Session) run(p *process, hash string) {
 		how = p.finish()
 		patience.Stop()
 	} else {
-		s.cancel(s.why(err, nil, p))
 		how = p.finish()
 	}
 	s.cancel(s.why(err, how, p))
@@ -277,7 +280,7 @@ func (s *Session) PutBlob(ctx context.Context, hash string, data []byte) error {
 		return nil
 	}
 	if err := s.send(ctx, wire.KindBlob, wire.Blob{Hash: hash, Data: data}); err != nil {
-		return s.lost(err)
+		return s.lost(ctx, err)
 	}
 	s.blobs[hash] = true
 	return nil
@@ -298,12 +301,12 @@ func (s *Session) Do(ctx context.Context, job Job, h Handler) ([]byte, error) {
 		s.mu.Unlock()
 		return nil, fmt.Errorf("job %s is under way already", job.ID)
 	}
-	s.jobs[job.ID] = p
+	s.jobs[job.ID], s.owed[job.ID] = p, true
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); delete(s.jobs, job.ID); s.mu.Unlock() }()
 
 	if err := s.send(ctx, wire.KindJob, wire.Job{ID: job.ID, Kind: job.Kind, Body: body, Last: job.Last}); err != nil {
-		return nil, s.lost(err)
+		return nil, s.lost(ctx, err)
 	}
 	select {
 	case d := <-p.done:
@@ -337,7 +340,7 @@ func (s *Session) last(p *pending) ([]byte, error) {
 	case d := <-p.done:
 		return s.result(d)
 	default:
-		return nil, s.lost(context.Cause(s.ctx))
+		return nil, s.lost(s.ctx, context.Cause(s.ctx))
 	}
 }
 
@@ -363,7 +366,15 @@ func (s *Session) Cancel(job, step string, hard bool) error {
 }
 
 // lost makes a broken link an error of the host, unless ctx or Close broke it.
-func (s *Session) lost(err error) error {
+func (s *Session) lost(ctx context.Context, err error) error {
+	if errors.Is(err, wire.ErrClosed) {
+		// The worker has ended; how is about to be known.
+		select {
+		case <-s.ctx.Done():
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	if cause := context.Cause(s.ctx); cause != nil {
 		err = cause
 	}
