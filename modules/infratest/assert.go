@@ -15,9 +15,9 @@ type failure struct{ expected, found string }
 func (f failure) Error() string { return "expected " + f.expected + ", found " + f.found }
 
 // assert runs one look at the host, unless it would look at the wrong one or,
-// in a plan, at something that is not there yet. acts says that the look
-// itself could change something.
-func assert(ctx context.Context, v facts.Viewer, target string, acts bool, look func() error) ([]any, error) {
+// in a plan, at something that is not there yet. what is what it looks at; acts
+// says that the look itself could change something.
+func assert(ctx context.Context, v facts.Viewer, target, what string, acts bool, look func() error) ([]any, error) {
 	call := modules.CallOf(ctx)
 	if target != "" && target != call.Host && target != "local" {
 		here := call.Host
@@ -32,9 +32,9 @@ func assert(ctx context.Context, v facts.Viewer, target string, acts bool, look 
 	if v.Planned() {
 		switch after := plannedBefore(v); {
 		case after != "":
-			return notChecked(call, "a change of "+after+" is planned before it")
+			return notChecked(call, what, after+" is planned before it")
 		case acts:
-			return notChecked(call, "commands are not run in a plan")
+			return notChecked(call, what, "commands are not run in a plan")
 		}
 	}
 	err := look()
@@ -47,8 +47,8 @@ func assert(ctx context.Context, v facts.Viewer, target string, acts bool, look 
 	return []any{true}, nil
 }
 
-func notChecked(call modules.Call, why string) ([]any, error) {
-	call.Log("info", "not checked: "+why, nil)
+func notChecked(call modules.Call, what, why string) ([]any, error) {
+	call.Log("info", "not checked: "+what+" ("+why+")", nil)
 	return []any{true}, nil
 }
 

@@ -34,7 +34,7 @@ type exits struct {
 
 // Query runs it.
 func (e *exits) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, e.Target, true, func() error {
+	return assert(ctx, v, e.Target, e.Command, true, func() error {
 		a, err := e.run(ctx, v)
 		switch {
 		case err != nil:
@@ -58,7 +58,7 @@ type prints struct {
 // Query runs it. How it ends does not matter, but is told when the text is not
 // there.
 func (p *prints) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, true, func() error {
+	return assert(ctx, v, p.Target, p.Command, true, func() error {
 		a, err := p.run(ctx, v)
 		if err != nil {
 			return err
@@ -89,7 +89,7 @@ type silent struct {
 
 // Query runs it.
 func (s *silent) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, s.Target, true, func() error {
+	return assert(ctx, v, s.Target, s.Command, true, func() error {
 		a, err := s.run(ctx, v)
 		if err == nil && len(a.Stderr) > 0 {
 			err = failure{s.says("print nothing on stderr"), shown(string(a.Stderr))}

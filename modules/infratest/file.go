@@ -39,7 +39,7 @@ type fileIs struct {
 
 // Query looks.
 func (f *fileIs) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, false, func() error {
+	return assert(ctx, v, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to exist", f.Path)
 		if f.kind != "" {
 			expected = fmt.Sprintf("%s to be a %s", f.Path, f.kind)
@@ -63,7 +63,7 @@ type fileMode struct {
 
 // Query compares.
 func (f *fileMode) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, false, func() error {
+	return assert(ctx, v, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to have mode %s", f.Path, f.Mode)
 		st, err := f.stat(v, expected)
 		if err != nil {
@@ -88,7 +88,7 @@ type fileOwner struct {
 
 // Query compares.
 func (f *fileOwner) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, false, func() error {
+	return assert(ctx, v, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to belong to user %s", f.Path, f.Owner)
 		st, err := f.stat(v, expected)
 		if err == nil && st.Owner != f.Owner && strconv.Itoa(st.UID) != f.Owner {
@@ -106,7 +106,7 @@ type fileGroup struct {
 
 // Query compares.
 func (f *fileGroup) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, false, func() error {
+	return assert(ctx, v, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to belong to group %s", f.Path, f.Group)
 		st, err := f.stat(v, expected)
 		if err == nil && st.Group != f.Group && strconv.Itoa(st.GID) != f.Group {
@@ -124,7 +124,7 @@ type fileSize struct {
 
 // Query compares.
 func (f *fileSize) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, false, func() error {
+	return assert(ctx, v, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to have %d bytes", f.Path, f.Size)
 		st, err := f.stat(v, expected)
 		if err == nil && st.Size != f.Size {
@@ -142,7 +142,7 @@ type fileContains struct {
 
 // Query searches.
 func (f *fileContains) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, false, func() error {
+	return assert(ctx, v, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to contain %q", f.Path, f.Text)
 		if _, err := f.stat(v, expected); err != nil {
 			return err

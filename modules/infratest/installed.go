@@ -17,7 +17,7 @@ type service struct {
 
 // Query asks the init system.
 func (s *service) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, s.Target, false, func() error {
+	return assert(ctx, v, s.Target, "service "+s.Name, false, func() error {
 		u, err := systemd.One(ctx, v, s.Name)
 		if err != nil {
 			return err
@@ -45,7 +45,7 @@ type pack struct {
 
 // Query asks the package manager's database.
 func (p *pack) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, false, func() error {
+	return assert(ctx, v, p.Target, "package "+p.Name, false, func() error {
 		version, err := pkg.Installed(ctx, v, p.Name)
 		if err == nil && version == "" {
 			err = failure{fmt.Sprintf("package %q to be installed", p.Name), "it is not"}
@@ -62,7 +62,7 @@ type packVersion struct {
 
 // Query compares.
 func (p *packVersion) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, false, func() error {
+	return assert(ctx, v, p.Target, "package "+p.Name, false, func() error {
 		expected := fmt.Sprintf("package %q in version %s", p.Name, p.Version)
 		version, err := pkg.Installed(ctx, v, p.Name)
 		switch {

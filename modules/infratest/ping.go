@@ -38,7 +38,7 @@ func (p *ping) Validate() error {
 
 // Query asks until one answer comes.
 func (p *ping) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, false, func() error {
+	return assert(ctx, v, p.Target, "an answer from "+p.Host, false, func() error {
 		expected := fmt.Sprintf("an answer from %s", p.Host)
 		addrs, err := net.DefaultResolver.LookupIPAddr(ctx, p.Host)
 		if err != nil {

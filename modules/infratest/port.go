@@ -33,7 +33,7 @@ func portNumber(n int) error {
 
 // Query reads the kernel's tables of sockets.
 func (p *port) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, false, func() error {
+	return assert(ctx, v, p.Target, "port "+strconv.Itoa(p.Port), false, func() error {
 		what := "something to listen on port "
 		if p.proto != "" {
 			what += p.proto + " "
@@ -145,7 +145,7 @@ func (c *connect) Validate() error {
 
 // Query connects and hangs up.
 func (c *connect) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, c.Target, false, func() error {
+	return assert(ctx, v, c.Target, "a connection to "+c.Host, false, func() error {
 		if err := dials(ctx, c.Host, c.Port, c.timeout); err != nil {
 			return failure{fmt.Sprintf("a connection to %s within %s", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), c.timeout), err.Error()}
 		}

@@ -164,7 +164,7 @@ type process struct {
 
 // Query looks through /proc.
 func (p *process) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, false, func() error {
+	return assert(ctx, v, p.Target, "process "+p.Name, false, func() error {
 		pids, err := named(ctx, v, p.Name)
 		if err == nil && len(pids) == 0 {
 			err = failure{fmt.Sprintf("a process %q", p.Name), "none"}
@@ -181,7 +181,7 @@ type processCount struct {
 
 // Query counts.
 func (p *processCount) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, false, func() error {
+	return assert(ctx, v, p.Target, "process "+p.Name, false, func() error {
 		pids, err := named(ctx, v, p.Name)
 		if err != nil || len(pids) == p.Count {
 			return err

@@ -211,6 +211,7 @@ func (p *install) Plan(ctx context.Context, d modules.Diff, o modules.Overlay) e
 		}
 		o.Note("package:"+w.name, version)
 	}
+	o.Note(modules.NotedTool, "pkg.install") // the files of a package are there from then on
 	return nil
 }
 
@@ -538,5 +539,6 @@ func (l *installLocal) Plan(_ context.Context, _ modules.Diff, o modules.Overlay
 	if l.name != "" {
 		o.Note("package:"+l.name, l.version)
 	}
+	o.Note(modules.NotedTool, "pkg.install_local")
 	return nil
 }

@@ -285,8 +285,11 @@ func locked(ctx context.Context, v facts.Viewer, name string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("%w; only root can see whether a password is locked", err)
 	}
-	// A user who is only planned starts without a password, which is locked too.
-	return f == nil && v.Planned() || f != nil && strings.HasPrefix(f[1], "!"), nil
+	if f == nil && v.Planned() { // a new user is locked, unless it gets a password
+		_, password := modules.Noted(v, "password:"+name)
+		return !password, nil
+	}
+	return f != nil && strings.HasPrefix(f[1], "!"), nil
 }
 
 // Apply locks or unlocks.
