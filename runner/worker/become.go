@@ -24,6 +24,9 @@ import (
 // LDAP or DNS in vain must not hold up the run for ever.
 const becomeTimeout = 20 * time.Second
 
+// refusedGrace is how long a program that refused may take to end by itself.
+const refusedGrace = 3 * time.Second
+
 // becomeError is a refusal to become another user, and what to do about it.
 type becomeError struct{ what, hint string }
 
@@ -87,6 +90,10 @@ type child struct {
 	out  io.ReadCloser
 	tty  *os.File // our end of its terminal; nil: it has none
 	wait chan struct{}
+	// held is the other end, kept until the executor speaks: doas closes what it
+	// was given before it opens the terminal anew, and without anybody at the
+	// other end ours would be at its end too.
+	held *os.File
 }
 
 // startAs starts the executor of another user and returns when it speaks.
@@ -103,7 +110,7 @@ func startAs(ctx context.Context, b wire.Become, name string) (*child, error) {
 	if err != nil {
 		return nil, &becomeError{fmt.Sprintf("become %s: %v", name, err), "The user needs a folder from which it may start programs: /var/tmp must be writable and not mounted noexec."}
 	}
-	a := &asking{m: m, b: b, user: name, marker: newMarker(), refused: make(chan error, 1)}
+	a := &asking{m: m, b: b, user: name, marker: newMarker(), patience: becomeTimeout, refused: make(chan error, 1)}
 	cmd := exec.Command(program, m.argv(name, shim, b.HasPassword, a.marker)[1:]...)
 	// Their words are looked at; the executor goes back to the login's locale.
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
@@ -137,11 +144,12 @@ func newMarker() string {
 
 // asking is a become program under way, until the executor speaks.
 type asking struct {
-	m       method
-	b       wire.Become
-	user    string
-	marker  string
-	refused chan error
+	m        method
+	b        wire.Become
+	user     string
+	marker   string
+	patience time.Duration // until the executor speaks
+	refused  chan error
 
 	mu   sync.Mutex
 	said []byte // on its error output, without the prompts, for the error
@@ -155,6 +163,9 @@ func (a *asking) start(ctx context.Context, cmd *exec.Cmd) (*child, error) {
 	stderr, err := a.launch(c)
 	if err != nil {
 		return nil, &becomeError{fmt.Sprintf("become %s: %v", a.user, err), ""}
+	}
+	if c.held != nil {
+		defer c.held.Close()
 	}
 	// These two end with the streams; the error output is read all along.
 	var readers sync.WaitGroup
@@ -175,22 +186,22 @@ func (a *asking) start(ctx context.Context, cmd *exec.Cmd) (*child, error) {
 		a.mu.Unlock()
 		mark <- err
 	}()
-	limit := time.NewTimer(becomeTimeout)
+	limit := time.NewTimer(a.patience)
 	defer limit.Stop()
 	select {
 	case err = <-mark:
 		if err == nil {
 			return c, nil
 		}
-		c.abandon()
+		c.end(refusedGrace)
 		return nil, a.explain()
 	case err = <-a.refused:
 	case <-limit.C:
-		err = &becomeError{fmt.Sprintf("become %s: %s did not answer within %s", a.user, a.m.name, becomeTimeout), "It may wait for DNS or LDAP: try it by hand on the host."}
+		err = &becomeError{fmt.Sprintf("become %s: %s did not answer within %s", a.user, a.m.name, a.patience), "It may wait for DNS or LDAP: try it by hand on the host."}
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	c.abandon()
+	c.end(refusedGrace)
 	return nil, err
 }
 
@@ -209,45 +220,42 @@ func (a *asking) launch(c *child) (stderr io.ReadCloser, err error) {
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	master, slave, err := openTerminal()
 	if err == nil {
-		c.tty = master
+		c.tty, c.held = master, slave
 		c.cmd.ExtraFiles = []*os.File{slave}
 		c.cmd.SysProcAttr.Setctty, c.cmd.SysProcAttr.Ctty = true, 3
-		defer slave.Close()
 	} else if a.m.onTTY {
 		return nil, fmt.Errorf("%s asks on a terminal, and there is none to be had: %w", a.m.name, err)
 	}
 	if err := c.cmd.Start(); err != nil {
 		if c.tty != nil {
 			c.tty.Close()
+			c.held.Close()
 		}
 		return nil, err
 	}
 	return stderr, nil
 }
 
-// end closes the executor's input, which ends it, and waits for that.
+// end closes the program's input, which ends the executor, or sudo at its
+// question: it then writes down by itself what was refused. One that goes on
+// loses its terminal too, and is killed if it may be: it may belong to root, or
+// hang where nobody can help.
 func (c *child) end(grace time.Duration) {
 	c.in.Close()
+	if c.held != nil {
+		c.held.Close() // else the terminal has no end to be waited for
+	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-c.wait:
 	case <-timer.C:
 	}
-	c.abandon()
-}
-
-// abandon takes everything away that keeps the program alive, and waits a
-// little. It may belong to root, so that it cannot be killed; without input and
-// terminal it ends by itself, or hangs where nobody can help.
-func (c *child) abandon() {
-	c.in.Close()
 	if c.tty != nil {
 		c.tty.Close()
 	}
 	_ = c.cmd.Process.Kill()
-	timer := time.NewTimer(time.Second)
-	defer timer.Stop()
+	timer.Reset(time.Second)
 	select {
 	case <-c.wait:
 	case <-timer.C:
