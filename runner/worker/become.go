@@ -22,7 +22,7 @@ import (
 
 // becomeTimeout bounds sudo, doas or su until the executor speaks; whoever asks
 // LDAP or DNS in vain must not hold up the run for ever.
-const becomeTimeout = 20 * time.Second
+var becomeTimeout = 20 * time.Second
 
 // refusedGrace is how long a program that refused may take to end by itself.
 const refusedGrace = 3 * time.Second
