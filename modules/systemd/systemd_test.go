@@ -1,0 +1,359 @@
+package systemd
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/modules/modulestest"
+)
+
+// fakeSystemctl keeps units as files of properties in $UNITS, and fails on
+// anything it was not made for.
+const fakeSystemctl = `#!/bin/sh
+echo "$*" >> "$UNITS/../calls"
+while [ "${1#--no-}" != "$1" ]; do shift; done
+verb=$1; shift
+while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
+[ $# -gt 0 ] && shift
+name=$1
+set_to() { sed -i "s/^$1=.*/$1=$2/" "$UNITS/$name"; }
+case $verb in
+show)
+	first=1
+	for n; do
+		[ -n "$first" ] || echo
+		first=
+		[ "$n" = sshd.service ] && n=ssh.service
+		if [ -f "$UNITS/$n" ]; then echo "Id=$n"; cat "$UNITS/$n"
+		else printf 'Id=%s\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n' "$n"; fi
+	done ;;
+start)
+	if grep -q '^Broken=start' "$UNITS/$name"; then
+		echo "Job for $name failed because the control process exited with error code." >&2
+		echo "See \"systemctl status $name\" and \"journalctl -xeu $name\" for details." >&2
+		exit 1
+	fi
+	if grep -q '^Broken=soon' "$UNITS/$name"; then set_to ActiveState failed; else set_to ActiveState active; fi ;;
+stop) set_to ActiveState inactive ;;
+restart|reload) ;;
+enable) set_to UnitFileState enabled ;;
+disable) set_to UnitFileState disabled ;;
+mask) set_to LoadState masked; set_to UnitFileState masked ;;
+unmask) set_to LoadState loaded; set_to UnitFileState disabled ;;
+daemon-reload) set_to NeedDaemonReload no 2>/dev/null; sed -i s/NeedDaemonReload=yes/NeedDaemonReload=no/ "$UNITS"/* ;;
+*) echo "unexpected: $verb" >&2; exit 99 ;;
+esac
+`
+
+type host struct {
+	dir     string
+	machine modules.Machine
+	overlay *machine.Overlay
+	logged  []string
+}
+
+// fakeHost is a folder that looks like a host with systemd.
+func fakeHost(t *testing.T, units map[string]string) *host {
+	t.Helper()
+	dir := t.TempDir()
+	put := func(path, text string, mode os.FileMode) {
+		t.Helper()
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("bin/systemctl", fakeSystemctl, 0o755)
+	put("bin/journalctl", "#!/bin/sh\necho 'cannot bind to port 80'\necho 'giving up'\n", 0o755)
+	put("root/run/systemd/system/x", "", 0o644)
+	put("root/etc/systemd/system/x", "", 0o644)
+	put("units/x", "", 0o644)
+	for name, text := range units {
+		put("units/"+name, strings.ReplaceAll(text, " ", "\n")+"\n", 0o644)
+	}
+	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	t.Setenv("UNITS", filepath.Join(dir, "units"))
+	return &host{dir: dir, machine: modulestest.Rooted(machine.New(), filepath.Join(dir, "root"))}
+}
+
+const (
+	stopped = "LoadState=loaded ActiveState=inactive SubState=dead UnitFileState=disabled MainPID=0 Type=forking NeedDaemonReload=no FragmentPath=/lib/x"
+	running = "LoadState=loaded ActiveState=active SubState=running UnitFileState=enabled MainPID=42 Type=notify NeedDaemonReload=no FragmentPath=/lib/x"
+)
+
+// call returns the first result, and what the call changed in one line.
+func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
+	t.Helper()
+	said := ""
+	env := &bind.Env{
+		Call:   modules.Call{Machine: h.machine, Log: func(_, message string, _ map[string]any) { h.logged = append(h.logged, message) }},
+		Called: func(r bind.Record) { said = text(r.Diff) },
+	}
+	if h.overlay != nil {
+		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "systemd."+name, args)
+	if err != nil {
+		return nil, said, err
+	}
+	return out[0], said, nil
+}
+
+func text(d modules.Diff) string {
+	var out []string
+	for _, c := range d.Changes {
+		line := c.What + " " + c.Attr + ": " + c.Before + " -> " + c.After
+		if c.Unknown {
+			line += " (unknown)"
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "; ")
+}
+
+func (h *host) calls(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(h.dir, "calls"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); !strings.Contains(line, " show ") && !strings.HasPrefix(line, "show ") {
+			out = append(out, strings.TrimPrefix(line, "--no-pager --no-ask-password "))
+		}
+	}
+	return strings.Join(out, "; ")
+}
+
+func name(n ...any) map[string]any { return map[string]any{"name": n} }
+
+func TestChangesAreMadeOnce(t *testing.T) {
+	for verb, want := range map[string]struct{ unit, diff, calls string }{
+		"start":   {stopped, "a.service state: inactive -> active", "start -- a.service"},
+		"stop":    {running, "a.service state: active -> inactive", "stop -- a.service"},
+		"enable":  {stopped, "a.service enablement: disabled -> enabled", "enable -- a.service"},
+		"disable": {running, "a.service enablement: enabled -> disabled", "disable -- a.service"},
+		"mask":    {stopped, "a.service enablement: disabled -> masked", "mask -- a.service"},
+		"unmask":  {"LoadState=masked ActiveState=inactive UnitFileState=masked", "a.service enablement: masked -> unmasked", "unmask -- a.service"},
+	} {
+		t.Run(verb, func(t *testing.T) {
+			h := fakeHost(t, map[string]string{"a.service": want.unit})
+			h.overlay = machine.NewOverlay(h.machine)
+			if _, said, err := h.call(t, verb, name("a")); err != nil || said != want.diff {
+				t.Errorf("the plan said %q, %v", said, err)
+			}
+			if _, said, err := h.call(t, verb, name("a")); err != nil || said != "" {
+				t.Errorf("planned twice, it said %q, %v", said, err)
+			}
+			if got := h.calls(t); got != "" {
+				t.Errorf("the plan ran %s", got)
+			}
+			h.overlay = nil
+			if _, said, err := h.call(t, verb, name("a")); err != nil || said != want.diff {
+				t.Errorf("it said %q, %v; wanted %q", said, err, want.diff)
+			}
+			if _, said, err := h.call(t, verb, name("a.service")); err != nil || said != "" {
+				t.Errorf("again, it said %q, %v", said, err)
+			}
+			if got := h.calls(t); got != want.calls {
+				t.Errorf("it ran %q, wanted %q", got, want.calls)
+			}
+		})
+	}
+}
+
+func TestRestartAlwaysChanges(t *testing.T) {
+	h := fakeHost(t, map[string]string{"a.service": strings.Replace(running, "Reload=no", "Reload=yes", 1), "b.service": running})
+	for range 2 {
+		if _, said, err := h.call(t, "restart", name("a", "b")); err != nil || said != "a.service restart: active -> restarted; b.service restart: active -> restarted" {
+			t.Errorf("%q, %v", said, err)
+		}
+	}
+	if _, said, err := h.call(t, "reload", name("b")); err != nil || said != "b.service reload: active -> reloaded" {
+		t.Errorf("%q, %v", said, err)
+	}
+	// The unit file of a had changed, which systemd must be told once.
+	want := "daemon-reload; restart -- a.service; restart -- b.service; restart -- a.service; restart -- b.service; reload -- b.service"
+	if got := h.calls(t); got != want {
+		t.Errorf("it ran %q, wanted %q", got, want)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	h := fakeHost(t, map[string]string{
+		"a.service": stopped + " Broken=start", "b.service": strings.Replace(stopped, "forking", "simple", 1) + " Broken=soon Result=exit-code",
+		"m.service": "LoadState=masked ActiveState=inactive UnitFileState=masked",
+	})
+	for _, c := range []struct{ verb, unit, want string }{
+		{"start", "a", "systemd.start: systemctl start a.service: exit code 1: Job for a.service failed because the control process exited with error code.\n" +
+			"the end of its journal:\n  cannot bind to port 80\n  giving up"},
+		{"start", "b", "systemd.start: systemctl start b.service: it started and ended at once (failed, exit-code)\nthe end of its journal:\n  cannot bind to port 80\n  giving up"},
+		{"start", "m", `systemd.start: m.service is masked, so that nobody can start it; systemd.unmask("m.service") first`},
+		{"enable", "none", `systemd.enable: there is no service "none" on this host; systemd.list_services() lists them, pkg.install brings more`},
+		{"stop", "none", `systemd.stop: there is no service "none" on this host; systemd.list_services() lists them, pkg.install brings more`},
+		{"start", "--help", `systemd.start: "--help" is no name of a service`},
+		{"start", "a b", `systemd.start: "a b" is no name of a service`},
+	} {
+		if _, _, err := h.call(t, c.verb, name(c.unit)); err == nil || err.Error() != c.want {
+			t.Errorf("%s %s ended with\n%v\nwanted\n%s", c.verb, c.unit, err, c.want)
+		}
+	}
+}
+
+// A unit that a planned package may bring is unknown, not missing.
+func TestPlannedUnits(t *testing.T) {
+	h := fakeHost(t, nil)
+	h.overlay = machine.NewOverlay(h.machine)
+	if _, _, err := h.call(t, "start", name("app")); err == nil {
+		t.Error("nothing was planned, and a missing service is no error")
+	}
+	h.overlay.Note(modules.NotedChange, "pkg.install")
+	for verb, want := range map[string]string{
+		"enable": "app.service enablement:  -> enabled (unknown)", "restart": "gone.service restart:  -> restarted (unknown)",
+	} {
+		unit := "app"
+		if verb == "restart" {
+			unit = "gone"
+		}
+		if _, said, err := h.call(t, verb, name(unit)); err != nil || said != want {
+			t.Errorf("%s: %q, %v", verb, said, err)
+		}
+	}
+	if is, _, err := h.call(t, "is_enabled", map[string]any{"name": "app"}); err != nil || is != true {
+		t.Errorf("is_enabled after a planned enable: %v, %v", is, err)
+	}
+	if _, _, err := h.call(t, "create_service", map[string]any{"name": "new", "exec_start": "/bin/new", "enabled": true, "started": true}); err != nil {
+		t.Error(err)
+	}
+	if is, _, err := h.call(t, "is_active", map[string]any{"name": "new"}); err != nil || is != true {
+		t.Errorf("is_active after a planned create_service: %v, %v", is, err)
+	}
+}
+
+func TestQueries(t *testing.T) {
+	h := fakeHost(t, map[string]string{"ssh.service": running, "off.service": stopped})
+	got, _, err := h.call(t, "status", map[string]any{"name": "sshd"})
+	s, _ := got.(map[string]any)
+	if err != nil || s["name"] != "ssh.service" || s["is_active"] != true || s["is_enabled"] != true || s["pid"] != 42 || s["state"] != "active" {
+		t.Errorf("status of an alias: %v, %v", got, err)
+	}
+	for unit, want := range map[string]bool{"ssh": true, "off": false, "none": false} {
+		for _, f := range []string{"is_active", "is_enabled"} {
+			if is, _, err := h.call(t, f, map[string]any{"name": unit}); err != nil || is != want {
+				t.Errorf("%s %s: %v, %v", f, unit, is, err)
+			}
+		}
+	}
+	if pid, _, err := h.call(t, "show", map[string]any{"name": "ssh", "property": "MainPID"}); err != nil || pid != "42" {
+		t.Errorf("show: %v, %v", pid, err)
+	}
+}
+
+func TestCreateAndRemove(t *testing.T) {
+	h := fakeHost(t, map[string]string{"app.service": stopped})
+	args := map[string]any{"name": "app", "exec_start": "/bin/app", "enabled": true, "started": true}
+	if _, said, err := h.call(t, "create_service", args); err != nil || !strings.Contains(said, "app.service enablement: disabled -> enabled; app.service state: inactive -> active") {
+		t.Errorf("%q, %v", said, err)
+	}
+	if _, said, err := h.call(t, "create_service", args); err != nil || said != "" {
+		t.Errorf("again: %q, %v", said, err)
+	}
+	args["exec_start"] = "/bin/app2"
+	if _, said, err := h.call(t, "create_service", args); err != nil || !strings.HasSuffix(said, "; app.service restart: active -> restarted") {
+		t.Errorf("changed: %q, %v", said, err)
+	}
+	if _, said, err := h.call(t, "remove_service", map[string]any{"name": "app"}); err != nil || !strings.HasPrefix(said, "app.service state: active -> inactive; app.service enablement: enabled -> disabled; /etc/") {
+		t.Errorf("%q, %v", said, err)
+	}
+	want := "daemon-reload; enable -- app.service; start -- app.service; daemon-reload; restart -- app.service; stop -- app.service; disable -- app.service; daemon-reload"
+	if got := h.calls(t); got != want {
+		t.Errorf("it ran\n%s\nwanted\n%s", got, want)
+	}
+	if _, _, err := h.call(t, "remove_service", map[string]any{"name": "app"}); err == nil || !strings.Contains(err.Error(), "the unit file of app.service is /lib/x, which this function leaves alone") {
+		t.Errorf("a package's unit: %v", err)
+	}
+}
+
+// Without systemd there are scripts in /etc/init.d.
+func TestClassic(t *testing.T) {
+	h := fakeHost(t, nil)
+	root := filepath.Join(h.dir, "root")
+	if err := os.RemoveAll(filepath.Join(root, "run/systemd")); err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string]string{
+		filepath.Join(root, "etc/init.d/app"):  "",
+		filepath.Join(root, "etc/rc2.d/S01on"): "", filepath.Join(root, "etc/init.d/on"): "",
+		filepath.Join(root, "etc/rc2.d/K01off"): "", filepath.Join(root, "etc/init.d/off"): "",
+		filepath.Join(h.dir, "bin/service"): `#!/bin/sh
+echo "service $*" >> "$UNITS/../calls"
+[ "$2" != status ] || [ "$1" = on ] || exit 3
+`,
+		filepath.Join(h.dir, "bin/update-rc.d"): "#!/bin/sh\necho \"update-rc.d $*\" >> \"$UNITS/../calls\"\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ verb, unit, diff string }{
+		{"start", "app", "app.service state: inactive -> active"}, {"start", "on", ""}, {"stop", "on", "on.service state: active -> inactive"},
+		{"enable", "app", "app.service enablement: disabled -> enabled"}, {"enable", "off", "off.service enablement: disabled -> enabled"},
+		{"enable", "on", ""}, {"disable", "on", "on.service enablement: enabled -> disabled"}, {"restart", "on", "on.service restart: active -> restarted"},
+	} {
+		if _, said, err := h.call(t, c.verb, name(c.unit)); err != nil || said != c.diff {
+			t.Errorf("%s %s: %q, %v", c.verb, c.unit, said, err)
+		}
+	}
+	var ran []string
+	for _, call := range strings.Split(h.calls(t), "; ") {
+		if !strings.HasSuffix(call, " status") {
+			ran = append(ran, call)
+		}
+	}
+	want := "service app start; service on stop; update-rc.d app defaults; update-rc.d off enable; update-rc.d on disable; service on restart"
+	if got := strings.Join(ran, "; "); got != want {
+		t.Errorf("it ran\n%s\nwanted\n%s", got, want)
+	}
+	if _, _, err := h.call(t, "mask", name("app")); err == nil || !strings.Contains(err.Error(), "only systemd can mask services") {
+		t.Errorf("mask: %v", err)
+	}
+}
+
+func FuzzShow(f *testing.F) {
+	f.Add("Id=a.service\nLoadState=loaded\n\nId=b.service\nMainPID=x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, u := range parseShow(text) {
+			if u.Props == nil || u.table()["pid"] == nil {
+				t.Errorf("%+v", u)
+			}
+		}
+	})
+}
+
+func FuzzUnitName(f *testing.F) {
+	for _, n := range []string{"nginx", "a@b.service", "-x", ".service", "x.timer", "a/b"} {
+		f.Add(n)
+	}
+	f.Fuzz(func(t *testing.T, n string) {
+		got, err := unitName(n)
+		if err == nil && (got[0] == '-' || strings.ContainsAny(got, "/ \n*?") || !strings.Contains(got, ".")) {
+			t.Errorf("%q became %q", n, got)
+		}
+	})
+}
