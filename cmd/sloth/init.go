@@ -91,6 +91,10 @@ func (a *app) writeStarters(dir string) error {
 		}
 		fmt.Fprintf(a.stdout, "wrote %s\n", path)
 	}
-	fmt.Fprintf(a.stdout, "\nNext: cd %s && sloth plan site.sloth\n", dir)
+	next := "sloth plan site.sloth"
+	if filepath.Clean(dir) != "." {
+		next = fmt.Sprintf("cd %s && %s", dir, next)
+	}
+	fmt.Fprintf(a.stdout, "\nNext: %s\n", next)
 	return nil
 }

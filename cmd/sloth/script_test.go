@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,14 +94,19 @@ func runScripts(t *testing.T, dir string) {
 			return os.MkdirAll(home, 0o700)
 		},
 		Condition: func(cond string) (bool, error) {
-			if name, ok := strings.CutPrefix(cond, "must:"); ok {
-				_, err := exec.LookPath(name)
-				return err == nil, nil
+			// Where nothing may be skipped, what is not there fails later.
+			must := os.Getenv("SLOTH_MUST_RUN") == "1"
+			if tool, ok := strings.CutPrefix(cond, "has:"); ok {
+				_, err := exec.LookPath(tool)
+				return err == nil || must, nil
+			}
+			if path, ok := strings.CutPrefix(cond, "free:"); ok {
+				return free(path) || must, nil
 			}
 			return false, fmt.Errorf("there is no condition %q", cond)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "json": jsonKeys, "matches": matches, "sub": sub, "servers": servers, "halt": halt,
+			"code": code, "json": jsonKeys, "matches": matches, "sub": sub, "scratch": scratch, "servers": servers, "halt": halt,
 		},
 	})
 }
@@ -236,6 +242,23 @@ func servers(ts *testscript.TestScript, _ bool, args []string) {
 
 // envName makes a variable's name of a host's.
 var envName = strings.NewReplacer("-", "_")
+
+func free(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// scratch PATH claims a name outside of the work folder, and removes what is
+// there when the script ends.
+func scratch(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: scratch path")
+	}
+	if !free(args[0]) {
+		ts.Fatalf("%s is there already; it may be somebody's", args[0])
+	}
+	ts.Defer(func() { os.RemoveAll(args[0]) })
+}
 
 // fleets are the servers of each script, by its folder.
 var fleets sync.Map
