@@ -124,8 +124,12 @@ func isWord(r rune) bool {
 	return r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r)
 }
 
-// maxRange bounds how many hosts one pattern may stand for.
-const maxRange = 1_000_000
+// maxRange bounds how many hosts one pattern may stand for, maxHosts how many
+// an inventory may have.
+const (
+	maxRange = 1_000_000
+	maxHosts = 2_000_000
+)
 
 // expandHosts gives the names that a host pattern such as web[01:50]:2222
 // stands for, and the port behind it, 0 when there is none.

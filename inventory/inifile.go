@@ -235,6 +235,10 @@ func (s *iniSource) hosts() {
 		s.failAt(utf8.RuneCountInString(pattern), "a port goes behind a colon; if this is YAML, name the file .yaml", "the host %q ends in a colon", pattern)
 		return
 	}
+	if len(s.inv.hostList)+len(names) > maxHosts {
+		s.failAt(1, "", "the inventory has more than %d hosts", maxHosts)
+		return
+	}
 	vars := make([]variable, 0, len(words)-1)
 	for _, w := range words[1:] {
 		k, v, ok := strings.Cut(w.text, "=")

@@ -82,8 +82,10 @@ func compareNumbers(a, b number) int {
 
 // compareNodes orders by shape, then by the numbers as numbers.
 func compareNodes(a, b node) int {
-	if c := strings.Compare(a.shape(), b.shape()); c != 0 {
-		return c
+	if !slices.Equal(a.texts, b.texts) { // the shape itself costs a string
+		if c := strings.Compare(a.shape(), b.shape()); c != 0 {
+			return c
+		}
 	}
 	return slices.CompareFunc(a.numbers, b.numbers, compareNumbers)
 }

@@ -123,6 +123,10 @@ func (s *yamlSource) host(p pair, g *group) {
 		s.fail(p.key, "", "host %q: %v", pattern, err)
 		return
 	}
+	if len(s.inv.hostList)+len(names) > maxHosts {
+		s.fail(p.key, "", "the inventory has more than %d hosts", maxHosts)
+		return
+	}
 	at := s.pos(p.key)
 	var vars []variable
 	switch n := s.resolve(p.value); {
