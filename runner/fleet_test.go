@@ -410,3 +410,23 @@ workflow.define("w", {tasks = {a}, config = {hosts = "all"}})`).want(2)
 		t.Error("the process is still there")
 	}
 }
+
+func TestAHostMayNotSendCommandsElsewhere(t *testing.T) {
+	f := newFleet(t, 2, sshdtest.Options{})
+	r := f.run(`
+local a = task("a"):delegate_to("h1"):command(function()
+	local got = {}
+	local function try(t) local ok, msg = t:run() got[#got + 1] = tostring(ok) .. " " .. tostring(msg) end
+	try(task("constant"):delegate_to("h2"):command("true"))
+	try(task("made up"):delegate_to("h2"):command("tr" .. "ue; id"))
+	try(task("here"):delegate_to("lo" .. "cal"):command(function() return true end))
+	return true, table.concat(got, "\n")
+end):build()
+workflow.define("w", {tasks = {a}})`).want(0)
+	got := strings.Split(r.done("a", "h1").Message, "\n")
+	for i, want := range []string{"true", "no function sent to it contains", "may not run on the controller"} {
+		if i >= len(got) || !strings.Contains(got[i], want) {
+			t.Errorf("%d: %q, want %q in it", i, got, want)
+		}
+	}
+}

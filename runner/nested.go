@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -51,11 +52,23 @@ func (r *Runner) runShipped(ctx context.Context, host string, depth int, mayBeco
 	if (t.Become || t.BecomeUser != "") && !mayBecome {
 		return nil, fmt.Errorf("task %q, which %s asks for, may not become another user: the task that asks does not either", t.Name, host)
 	}
+	// A command line is data too: only one that stands in a function it was sent.
+	if t.Shell != "" && !r.sentName(host, t.Shell) {
+		return nil, fmt.Errorf("task %q, which %s asks for, has a command line that no function sent to it contains", t.Name, host)
+	}
 	vals, err := r.runNested(ctx, host, depth, t)
 	if err != nil {
 		return nil, err
 	}
 	return dsl.EncodeReturns(r.opt.VM, vals)
+}
+
+// sentName reports whether text stands literally in a function that host was
+// sent.
+func (r *Runner) sentName(host, text string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sent[host] != nil && r.sent[host].names[text]
 }
 
 func (r *Runner) sentChunk(host, hash string) bool {
@@ -90,6 +103,11 @@ func (r *Runner) beginNested(ctx context.Context, caller string, depth int, t *d
 	}
 	if err != nil {
 		return nil, err
+	}
+	// The controller is no host among others: only a function that names it may
+	// send anything there.
+	if caller != Local && slices.Contains(hosts, Local) && !r.sentName(caller, Local) {
+		return nil, fmt.Errorf("task %q, which %s asks for, may not run on the controller: no function sent to that host names it", t.Name, caller)
 	}
 	if len(hosts) == 0 {
 		return nil, fmt.Errorf("task %q: no host is left for it", t.Name)

@@ -305,12 +305,6 @@ func (r *Runner) remember(host string, s *snapshot) {
 	}
 }
 
-func (r *Runner) sentSecret(host, name string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sent[host] != nil && r.sent[host].names[name]
-}
-
 // become is the user that t runs as on host; empty: the login user.
 func (r *Runner) become(t *dsl.Task, host string) string {
 	switch {

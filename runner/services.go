@@ -82,7 +82,7 @@ func (r *Runner) templateVars(host string) map[string]any {
 }
 
 func (s *services) Secret(ctx context.Context, name string) (string, error) {
-	if s.host != Local && !s.r.sentSecret(s.host, name) {
+	if s.host != Local && !s.r.sentName(s.host, name) {
 		return "", fmt.Errorf("secret %q: no function sent to %s names it", name, s.host)
 	}
 	if s.r.opt.Secret == nil {
