@@ -1,0 +1,247 @@
+package user
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/modules/modulestest"
+)
+
+const (
+	passwd = "root:x:0:0:root:/root:/bin/bash\nbob:x:1000:1000:Bob:/home/bob:/bin/sh\n+nis::::::\n"
+	groupF = "root:x:0:\nbob:x:1000:\nweb:x:33:bob\nops:x:50:\nann:x:70:\n"
+	shadF  = "root:*:19000:0:99999:7:::\nbob:$6$a$b:19000:0:99999:7:::\n"
+)
+
+// host is a folder with the databases, and tools that write down how they were
+// called, and what they were told.
+type host struct {
+	dir     string
+	machine modules.Machine
+	overlay *machine.Overlay
+}
+
+func fakeHost(t *testing.T) *host {
+	t.Helper()
+	dir := t.TempDir()
+	put := func(path, text string, mode os.FileMode) {
+		t.Helper()
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("root/etc/passwd", passwd, 0o644)
+	put("root/etc/group", groupF, 0o644)
+	put("root/etc/shadow", shadF, 0o600)
+	for _, tool := range []string{"useradd", "usermod", "userdel", "groupadd", "groupmod", "groupdel", "chpasswd"} {
+		put("bin/"+tool, "#!/bin/sh\necho \""+tool+" $*\" >> \"$DB/calls\"\ncat >> \"$DB/calls\"\n", 0o755)
+	}
+	put("bin/getent", "#!/bin/sh\nexit 2\n", 0o755)
+	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	t.Setenv("DB", dir)
+	return &host{dir: dir, machine: modulestest.Rooted(machine.New(), filepath.Join(dir, "root"))}
+}
+
+func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
+	t.Helper()
+	said := ""
+	env := &bind.Env{
+		Call: modules.Call{Machine: h.machine},
+		Called: func(r bind.Record) {
+			var out []string
+			for _, c := range r.Diff.Changes {
+				line := fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After)
+				if c.Hidden {
+					line = c.What + " " + c.Attr + ": hidden"
+				}
+				out = append(out, line)
+			}
+			said = strings.Join(out, "; ")
+		},
+	}
+	if h.overlay != nil {
+		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "user."+name, args)
+	if err != nil {
+		return nil, said, err
+	}
+	return out[0], said, nil
+}
+
+func (h *host) calls(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(h.dir, "calls"))
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(b), " \n", "\n") // a tool without arguments leaves a blank
+	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+}
+
+func args(kv ...any) map[string]any {
+	m := map[string]any{}
+	for i := 0; i < len(kv); i += 2 {
+		m[kv[i].(string)] = kv[i+1]
+	}
+	return m
+}
+
+func TestChanges(t *testing.T) {
+	secret := modules.NewSecret("hunter2")
+	for _, c := range []struct {
+		function          string
+		args              map[string]any
+		diff, calls, fail string
+	}{
+		{"create", args("name", "webapp", "home", "/home/webapp", "shell", "/bin/bash"),
+			"user webapp state: absent -> present; user webapp home:  -> /home/webapp; user webapp shell:  -> /bin/bash",
+			"useradd -m -d /home/webapp -s /bin/bash -- webapp", ""},
+		{"create", args("name", "new", "uid", int64(1234), "group", "web", "groups", []any{"ops", "web"}, "comment", "A B", "system", true, "create_home", false),
+			"user new state: absent -> present; user new uid:  -> 1234; user new group:  -> web; user new comment:  -> A B; user new groups:  -> ops,web",
+			"useradd -M -r -u 1234 -g web -c A B -G ops,web -- new", ""},
+		{"create", args("name", "new", "skeleton", "/srv/skel"), "user new state: absent -> present", "useradd -m -k /srv/skel -- new", ""},
+		{"create", args("name", "ann"), "user ann state: absent -> present", "useradd -m -g ann -- ann", ""},
+		{"create", args("name", "new", "password", secret), "user new state: absent -> present; user new password: hidden", "useradd -m -- new; chpasswd; new:hunter2", ""},
+		{"create", args("name", "bob", "shell", "/bin/sh", "groups", "web", "comment", "Bob", "password", "$6$a$b"), "", "", ""},
+		{"create", args("name", "bob", "password", "$6$c$d"), "user bob password: hidden", "chpasswd -e; bob:$6$c$d", ""},
+		{"create", args("name", "bob", "password", secret), "", "", ""},
+		{"create", args("name", "bob", "password", secret, "update_password", "always"), "user bob password: hidden", "chpasswd; bob:hunter2", ""},
+		{"modify", args("name", "bob", "groups", []any{"ops"}), "user bob groups: web -> ops,web", "usermod -G ops,web -- bob", ""},
+		{"modify", args("name", "bob", "groups", []any{"ops"}, "append", false), "user bob groups: web -> ops", "usermod -G ops -- bob", ""},
+		{"modify", args("name", "bob", "groups", []any{}, "append", false), "user bob groups: web -> ", "usermod -G  -- bob", ""},
+		{"modify", args("name", "bob", "home", "/srv/bob", "move_home", true), "user bob home: /home/bob -> /srv/bob", "usermod -d /srv/bob -m -- bob", ""},
+		{"set_shell", args("name", "bob", "shell", "/bin/zsh"), "user bob shell: /bin/sh -> /bin/zsh", "usermod -s /bin/zsh -- bob", ""},
+		{"set_home", args("name", "bob", "home", "/srv/b"), "user bob home: /home/bob -> /srv/b", "usermod -d /srv/b -- bob", ""},
+		{"set_comment", args("name", "bob", "comment", ""), "user bob comment: Bob -> ", "usermod -c  -- bob", ""},
+		{"set_primary_group", args("name", "bob", "group", "web"), "user bob group: bob -> web", "usermod -g web -- bob", ""},
+		{"set_password", args("name", "bob", "password", "$6$a$b"), "", "", ""},
+		{"add_to_group", args("name", "bob", "group", "ops"), "user bob groups: web -> ops,web", "usermod -G ops,web -- bob", ""},
+		{"add_to_group", args("name", "bob", "group", "web"), "", "", ""},
+		{"remove_from_group", args("name", "bob", "group", "web"), "user bob groups: web -> ", "usermod -G  -- bob", ""},
+		{"group_add_member", args("name", "ops", "user", "bob"), "user bob groups: web -> ops,web", "usermod -G ops,web -- bob", ""},
+		{"group_remove_member", args("name", "ops", "user", "bob"), "", "", ""},
+		{"lock", args("name", "bob"), "user bob password: unlocked -> locked", "usermod -L -- bob", ""},
+		{"unlock", args("name", "bob"), "", "", ""},
+		{"delete", args("name", "bob", "force", true), "user bob state: present -> absent", "userdel -f -- bob", ""},
+		{"delete", args("name", "nobody-here"), "", "", ""},
+		{"group_create", args("name", "dev", "gid", int64(99), "system", true), "group dev state: absent -> present; group dev gid:  -> 99", "groupadd -r -g 99 -- dev", ""},
+		{"group_create", args("name", "web", "gid", int64(34)), "group web gid: 33 -> 34", "groupmod -g 34 -- web", ""},
+		{"group_create", args("name", "web"), "", "", ""},
+		{"group_delete", args("name", "ops"), "group ops state: present -> absent", "groupdel -- ops", ""},
+
+		{"modify", args("name", "none", "shell", "/bin/sh"), "", "", `user.modify: there is no user "none" on this host; user.create makes one`},
+		{"create", args("name", "new", "groups", "none"), "", "", `user.create: there is no group "none" on this host; user.group_create makes one`},
+		{"create", args("name", "--help"), "", "", `user.create: "--help" is no name of a user or group: letters, digits, _, - and . after a letter or _`},
+		{"create", args("name", "new", "comment", "a:b"), "", "", `user.create: comment = "a:b" has a colon or line break in it, which /etc/passwd cannot hold`},
+		{"create", args("name", "new", "home", "srv"), "", "", `user.create: home = "srv" is not an absolute path`},
+		{"create", args("name", "new", "password", "a\nroot:b"), "", "", `user.create: the password has a line break in it`},
+		{"delete", args("name", "root"), "", "", `user.delete: root is root, who is not deleted`},
+	} {
+		t.Run(c.function+fmt.Sprint(c.args["name"]), func(t *testing.T) {
+			h := fakeHost(t)
+			h.overlay = machine.NewOverlay(h.machine)
+			check := func(when string) {
+				t.Helper()
+				_, said, err := h.call(t, c.function, c.args)
+				if said != c.diff || c.fail == "" && err != nil || c.fail != "" && (err == nil || err.Error() != c.fail) {
+					t.Errorf("%s said %q, %v\nwanted %q, %s", when, said, err, c.diff, c.fail)
+				}
+			}
+			check("the plan")
+			if got := h.calls(t); got != "" {
+				t.Errorf("the plan ran %q", got)
+			}
+			if _, said, err := h.call(t, c.function, c.args); c.fail == "" && c.args["update_password"] == nil && (err != nil || said != "") {
+				t.Errorf("planned twice, it said %q, %v", said, err)
+			}
+			h.overlay = nil
+			check("it")
+			if got := h.calls(t); got != c.calls {
+				t.Errorf("it ran %q, wanted %q", got, c.calls)
+			}
+		})
+	}
+}
+
+// What a plan brings is there for the rest of the plan.
+func TestPlanGoesOn(t *testing.T) {
+	h := fakeHost(t)
+	h.overlay = machine.NewOverlay(h.machine)
+	for _, c := range []struct {
+		function string
+		args     map[string]any
+		diff     string
+	}{
+		{"group_create", args("name", "dev"), "group dev state: absent -> present"},
+		{"create", args("name", "new", "groups", "dev", "password", "$6$a$b"), "user new state: absent -> present; user new groups:  -> dev; user new password: hidden"},
+		{"add_to_group", args("name", "new", "group", "web"), "user new groups: dev -> dev,web"},
+		{"lock", args("name", "new"), "user new password: unlocked -> locked"},
+		{"delete", args("name", "new"), "user new state: present -> absent"},
+		{"delete", args("name", "new"), ""},
+	} {
+		if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+			t.Errorf("%s: %q, %v; wanted %q", c.function, said, err, c.diff)
+		}
+	}
+	if got := h.calls(t); got != "" {
+		t.Errorf("the plan ran %q", got)
+	}
+}
+
+func TestQueries(t *testing.T) {
+	h := fakeHost(t)
+	for _, c := range []struct {
+		function, name string
+		want           string
+	}{
+		{"exists", "bob", "true"}, {"exists", "nis", "false"}, {"get_uid", "bob", "1000"}, {"get_gid", "bob", "1000"}, {"get_uid", "none", "<nil>"},
+		{"get_home", "bob", "/home/bob"}, {"get_shell", "bob", "/bin/sh"}, {"get_comment", "bob", "Bob"}, {"get_groups", "bob", "[bob web]"},
+		{"is_locked", "bob", "false"}, {"is_system_user", "root", "true"}, {"is_system_user", "bob", "false"},
+		{"get_info", "bob", "map[comment:Bob gid:1000 group:bob groups:[bob web] home:/home/bob name:bob shell:/bin/sh uid:1000]"},
+		{"group_exists", "web", "true"}, {"group_get_gid", "web", "33"}, {"group_members", "web", "[bob]"}, {"group_members", "bob", "[bob]"},
+		{"group_get_info", "web", "map[gid:33 members:[bob] name:web]"}, {"group_get_info", "none", "<nil>"}, {"validate_username", "a b", "false"},
+	} {
+		if got, _, err := h.call(t, c.function, args("name", c.name)); err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%s %s: %v, %v; wanted %s", c.function, c.name, got, err, c.want)
+		}
+	}
+	if got, _, err := h.call(t, "list", nil); err != nil || len(got.([]any)) != 2 {
+		t.Errorf("list: %v, %v", got, err)
+	}
+	if got, _, err := h.call(t, "group_list", nil); err != nil || len(got.([]any)) != 5 {
+		t.Errorf("group_list: %v, %v", got, err)
+	}
+}
+
+func FuzzDatabase(f *testing.F) {
+	f.Add("bob:x:1000:1000:Bob:/home/bob:/bin/sh")
+	f.Add("web:x:33:bob,ann")
+	f.Fuzz(func(t *testing.T, line string) {
+		if a, ok := parseAccount(line); ok {
+			if b, ok := parseAccount(a.line()); !ok || a != b {
+				t.Errorf("%q: %+v is not %+v", line, a, b)
+			}
+		}
+		if g, ok := parseGroup(line); ok && g.name == "" {
+			t.Errorf("%q is a group", line)
+		}
+		if checkName(line) == nil && (line[0] == '-' || strings.ContainsAny(line, ": \n/,")) {
+			t.Errorf("%q is a name", line)
+		}
+	})
+}
