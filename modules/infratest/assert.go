@@ -2,6 +2,7 @@ package infratest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -38,7 +39,8 @@ func assert(ctx context.Context, v facts.Viewer, target, what string, acts bool,
 		}
 	}
 	err := look()
-	if f, ok := err.(failure); ok && call.Host != "" && call.Host != "local" {
+	var f failure
+	if errors.As(err, &f) && call.Host != "" && call.Host != "local" {
 		return nil, fmt.Errorf("%w (on %s)", f, call.Host)
 	}
 	if err != nil {
