@@ -1,0 +1,110 @@
+//go:build lab
+
+// These tests install packages, make users and write units. They are meant for
+// a Debian host with systemd that can be thrown away, as root:
+//
+//	go test -c -tags lab -o lab.test ./modules/all && scp lab.test HOST: && ssh HOST ./lab.test -test.run Lab
+
+package all_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/all"
+	"github.com/sloth-runner/sloth/modules/machine"
+)
+
+// labRun runs Lua against the real host. once(r) and rest(r) assert that a call
+// changed something, or that it did not.
+func labRun(t *testing.T, source string) {
+	t.Helper()
+	if st, err := os.Stat("/run/systemd/system"); os.Geteuid() != 0 || err != nil || !st.IsDir() {
+		t.Fatal("the tag lab is for root on a host that systemd runs")
+	}
+	m := machine.New()
+	vm := engine.New(engine.Options{})
+	defer vm.Close()
+	bind.Install(vm, all.Modules())
+	chunk, err := vm.Load("lab.sloth", []byte(`
+function once(r) assert(r.changed, "nothing changed: " .. r.message) end
+function rest(r) assert(not r.changed, "changed: " .. r.message) end
+function raises(part, fn, ...)
+    local ok, why = pcall(fn, ...)
+    assert(not ok and string.find(tostring(why), part, 1, true), tostring(why) .. " does not say " .. part)
+end
+`+source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	env := &bind.Env{Call: modules.Call{Machine: m, Host: "local"}}
+	if _, err := vm.Run(bind.WithEnv(ctx, env), chunk); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLabPackages(t *testing.T) {
+	labRun(t, `
+pkg.remove({ "lab-toy", purge = true })
+once(pkg.install("lab-toy=1.0")) rest(pkg.install("lab-toy"))
+infra_test.package_version("lab-toy", "1.0")
+infra_test.service_is_running("lab-toy") infra_test.service_is_enabled("lab-toy")
+once(pkg.install({ name = "lab-toy", version = "latest" })) rest(pkg.install({ name = "lab-toy", version = "latest" }))
+once(pkg.install({ name = "lab-toy", version = "1.0" }))
+once(pkg.upgrade("lab-toy")) rest(pkg.upgrade("lab-toy"))
+assert(pkg.which("/usr/bin/lab-toy") == "lab-toy")
+raises("Version '9' for 'lab-toy' was not found", pkg.install, { name = "lab-toy", version = "9" })
+raises("no package is called", pkg.install, "no-such-package-here")
+once(pkg.remove("lab-toy")) rest(pkg.remove("lab-toy"))
+raises("it is not", infra_test.package_is_installed, "lab-toy")
+once(pkg.update()) rest(pkg.update({ cache_age = "1h" }))
+`)
+}
+
+func TestLabServices(t *testing.T) {
+	labRun(t, `
+local app = { exec_start = "/usr/bin/sleep 12345", enabled = true, started = true }
+once(systemd.create_service("lab-app", app)) rest(systemd.create_service("lab-app", app))
+infra_test.service_is_running("lab-app") infra_test.process_count("sleep 12345", 1)
+app.exec_start = "/usr/bin/sleep 12346"
+once(systemd.create_service("lab-app", app)) infra_test.process_count("sleep 12346", 1)
+once(systemd.stop("lab-app")) rest(systemd.stop("lab-app"))
+once(systemd.start("lab-app")) rest(systemd.start("lab-app"))
+once(systemd.disable("lab-app")) rest(systemd.disable("lab-app"))
+once(systemd.enable("lab-app")) rest(systemd.enable("lab-app"))
+once(systemd.restart("lab-app")) once(systemd.restart("lab-app"))
+once(systemd.remove_service("lab-app")) rest(systemd.remove_service("lab-app"))
+assert(not systemd.status("lab-app").exists)
+systemd.create_service("lab-bad", { exec_start = "/bin/sh -c 'echo dying words; exit 3'", restart = "no" })
+raises("dying words", systemd.start, "lab-bad")
+systemd.remove_service("lab-bad")
+infra_test.service_is_running("sshd") infra_test.service_is_enabled("sshd") infra_test.port_is_tcp(22)
+infra_test.ping("127.0.0.1")
+`)
+}
+
+func TestLabUsers(t *testing.T) {
+	labRun(t, `
+user.delete({ name = "lab-bob", remove_home = true }) user.group_delete("lab-ops")
+once(user.group_create("lab-ops", 4711)) rest(user.group_create("lab-ops", 4711))
+local bob = { name = "lab-bob", groups = { "lab-ops" }, shell = "/bin/sh", comment = "Bob", password = "$6$abc$def" }
+once(user.create(bob)) rest(user.create(bob))
+infra_test.is_directory("/home/lab-bob") infra_test.file_owner("/home/lab-bob", "lab-bob")
+once(user.add_to_group("lab-bob", "users")) rest(user.add_to_group("lab-bob", "users"))
+once(user.modify("lab-bob", { groups = { "users" }, append = false }))
+assert(table.concat(user.get_groups("lab-bob"), " ") == "lab-bob users")
+once(user.remove_from_group("lab-bob", "users")) rest(user.remove_from_group("lab-bob", "users"))
+once(user.lock("lab-bob")) rest(user.lock("lab-bob")) assert(user.is_locked("lab-bob"))
+once(user.unlock("lab-bob")) rest(user.unlock("lab-bob"))
+once(user.set_home("lab-bob", "/home/lab-bobby", true)) infra_test.is_directory("/home/lab-bobby")
+once(user.delete({ name = "lab-bob", remove_home = true })) rest(user.delete("lab-bob"))
+once(user.group_delete("lab-ops")) rest(user.group_delete("lab-ops"))
+`)
+}
