@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -278,7 +277,6 @@ func (g guessed) For(goos, goarch string) ([]byte, string, error) {
 }
 
 func TestFoldersThatAreNotOurs(t *testing.T) {
-	uid := strconv.Itoa(os.Getuid())
 	if os.Geteuid() != 0 {
 		sshdtest.MustSkip(t, "needs root to give folders away")
 	}
@@ -291,7 +289,7 @@ func TestFoldersThatAreNotOurs(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	uid = uidOf(a.Name)
+	uid := uidOf(a.Name)
 	h := start(t, sshdtest.Options{User: a.Name, RealHome: true})
 	h.Home = a.Home
 	sh := func(script string) {
