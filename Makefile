@@ -10,8 +10,9 @@ EMBED   := connection/shim/embedded
 # What the shim is made of; the controller's own packages are not in it.
 SHIM_SRC := $(shell find cmd/sloth-shim runner/worker runner/step runner/service runner/event lua modules facts connection -name '*.go' -not -name '*_test.go') go.mod
 
-# HTTP/1.1 is enough for what tasks fetch, and 0.35 MB smaller on every host.
-SHIM_TAGS := -tags nethttpomithttp2
+# What keeps the shim under its budget: HTTP/1.1 is enough for what tasks fetch
+# (0.35 MB less), and our own code is not where inlining pays (0.4 MB less).
+SHIM_FLAGS := -tags nethttpomithttp2 -gcflags=github.com/sloth-runner/...=-l
 
 GOLANGCI := v2.15.0
 # Folder with the specification's inputs and the lab; tests that need it skip without.
@@ -35,7 +36,7 @@ bin/pack: cmd/sloth-gen/pack/*.go
 
 $(EMBED)/shim-%.zst: bin/pack $(SHIM_SRC)
 	@mkdir -p bin/shims
-	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) GOARM=6 $(BUILD) $(SHIM_TAGS) -ldflags '-s -w' -o bin/shims/sloth-shim-$* ./cmd/sloth-shim
+	GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$*)) GOARM=6 $(BUILD) $(SHIM_FLAGS) -ldflags '-s -w' -o bin/shims/sloth-shim-$* ./cmd/sloth-shim
 	bin/pack bin/shims/sloth-shim-$* $@
 
 demo: native ## three throw-away SSH servers, configured twice, before your eyes
