@@ -22,6 +22,7 @@ const lingerAfterExit = 500 * time.Millisecond
 // process is a command on the host. Beside the two copies of its output it
 // has one goroutine.
 type process struct {
+	input    inputState // what stdin's methods share
 	conn     *Conn
 	ch       ssh.Channel
 	marker   string // value of SLOTH_SESSION in its environment; empty for a Line
@@ -325,13 +326,18 @@ func (s *stdin) Write(b []byte) (n int, err error) {
 	written := make(chan result, 1)
 	for len(b) > 0 && err == nil && !s.over() {
 		// A copy: an abandoned write must not look at the caller's buffer.
+		if !s.begin() {
+			return n, io.ErrClosedPipe
+		}
 		buf := writeBuffers.Get().(*[32 << 10]byte)
 		size := copy(buf[:], b)
 		if !s.conn.spawn(func() {
 			n, err := s.ch.Write(buf[:size])
 			writeBuffers.Put(buf)
+			s.finish()
 			written <- result{n, err}
 		}) {
+			s.finish()
 			return n, io.ErrClosedPipe
 		}
 		select {
@@ -362,9 +368,42 @@ func (s *stdin) over() bool {
 	}
 }
 
-// Close sends the end of the input. After the command's end it is no news.
+// inputState keeps a write and the end of the input apart: x/crypto's channel
+// lets neither see the other.
+type inputState struct {
+	mu     sync.Mutex
+	writes int  // under way
+	closed bool // no further write begins; the last one sends the end
+}
+
+func (s *stdin) begin() bool {
+	s.input.mu.Lock()
+	defer s.input.mu.Unlock()
+	if s.input.closed {
+		return false
+	}
+	s.input.writes++
+	return true
+}
+
+func (s *stdin) finish() {
+	s.input.mu.Lock()
+	s.input.writes--
+	last := s.input.closed && s.input.writes == 0
+	s.input.mu.Unlock()
+	if last && !s.over() {
+		_ = s.ch.CloseWrite() // whoever closed has gone on already
+	}
+}
+
+// Close sends the end of the input, behind what is being written. After the
+// command's end it is no news.
 func (s *stdin) Close() error {
-	if s.over() {
+	s.input.mu.Lock()
+	again, busy := s.input.closed, s.input.writes > 0
+	s.input.closed = true
+	s.input.mu.Unlock()
+	if again || busy || s.over() {
 		return nil
 	}
 	err := s.ch.CloseWrite()
