@@ -202,8 +202,6 @@ func (s *Session) run(p *process, hash string) {
 	if !hungUp(err) {
 		s.cancel(s.why(err, nil, p)) // before anybody meets a closed link
 	}
-	p.wire.Close()
-	p.Stdin().Close()
 	var how error
 	if hungUp(err) {
 		// It has ended, or hung up and still runs: then it is ended.

@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/wire"
@@ -67,15 +68,17 @@ func exec(ctx context.Context, conn connection.Conn, line string) (*process, err
 // finish lets a command that has said its last word end, and returns how.
 func (p *process) finish() error {
 	if p.wire != nil {
+		// The writer first: an input must not be closed under a write. One that
+		// nobody takes ends with the command.
 		p.wire.Close()
+		late := time.AfterFunc(closeGrace, p.kill)
+		<-p.wire.Done()
+		late.Stop()
 	}
 	p.Stdin().Close()
 	_, _ = io.Copy(io.Discard, p.Stdout())
 	err := p.Wait()
 	p.drains.Wait()
-	if p.wire != nil {
-		<-p.wire.Done()
-	}
 	p.kill() // nothing is left of it
 	return err
 }
