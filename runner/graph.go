@@ -26,7 +26,6 @@ type node struct {
 
 	left    int     // cells that are not done
 	waiters []*cell // cells that wait until all of this node is done
-	started bool
 }
 
 // cell is one task on one host: the unit of scheduling and of results.

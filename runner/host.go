@@ -177,15 +177,14 @@ func (j *job) Event(kind string, body []byte) {
 		return
 	}
 	var c *cell
-	if w := whereOf(e); w != nil {
+	task := ""
+	if w, _, ok := located(e); ok {
 		if c = j.cells[w.Step]; c == nil {
 			return // a step that was never sent
 		}
-		e = Attribute(e, j.link.host, c.node.task.Name)
-	} else {
-		e = Attribute(e, j.link.host, "")
+		task = c.node.task.Name
 	}
-	if e == nil {
+	if e = Attribute(e, j.link.host, task); e == nil {
 		return
 	}
 	j.r.emit(e)
@@ -198,52 +197,38 @@ func (j *job) Event(kind string, body []byte) {
 	}
 }
 
-// whereOf gives the task an event belongs to, or nil.
-func whereOf(e event.Event) *event.Where {
+// located gives the place in an event of a step, and the same event elsewhere.
+func located(e event.Event) (w event.Where, at func(event.Where) event.Event, ok bool) {
 	switch e := e.(type) {
 	case event.TaskStarted:
-		return &e.Where
+		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
 	case event.Output:
-		return &e.Where
+		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
 	case event.Log:
-		return &e.Where
+		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
 	case event.Called:
-		return &e.Where
+		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
 	case event.TaskRetry:
-		return &e.Where
+		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
 	case event.TaskDone:
-		return &e.Where
+		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
 	}
-	return nil
+	return event.Where{}, nil, false
 }
 
 // Attribute puts the names the controller knows into an event of a worker, and
 // gives nil for one that no worker may send.
 func Attribute(e event.Event, host, task string) event.Event {
-	switch e := e.(type) {
-	case event.TaskStarted:
-		e.Host, e.Task = host, task
-		return e
-	case event.Output:
-		e.Host, e.Task = host, task
-		return e
-	case event.Log:
-		e.Host, e.Task = host, task
-		return e
-	case event.Called:
-		e.Host, e.Task = host, task
-		return e
-	case event.TaskRetry:
-		e.Host, e.Task = host, task
-		return e
-	case event.TaskDone:
-		e.Host, e.Task = host, task
-		return e
-	case event.Progress:
-		e.Host = host
-		return e
+	if p, ok := e.(event.Progress); ok {
+		p.Host = host
+		return p
 	}
-	return nil
+	w, at, ok := located(e)
+	if !ok {
+		return nil
+	}
+	w.Host, w.Task = host, task
+	return at(w)
 }
 
 // Call serves what the host asks for.

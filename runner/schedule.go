@@ -205,7 +205,6 @@ func (s *scheduler) start(ctx context.Context, l *lane, cells []*cell) {
 	s.jobs++
 	for _, c := range cells {
 		c.state = cellSent
-		c.node.started = true
 		s.running[c.node]++
 	}
 	go func() {
