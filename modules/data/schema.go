@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
-
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/data/jsonschema"
 )
 
 var validateFunc = modules.Func{
@@ -64,99 +62,31 @@ func Validate(value, schema any) error {
 	if err != nil {
 		return fmt.Errorf("value: %w", err)
 	}
-	plainSchema = arrays(plainSchema)
-	c := jsonschema.NewCompiler()
-	c.UseLoader(jsonschema.SchemeURLLoader{})
-	c.AssertFormat()
-	const name = "schema.json"
-	if err := c.AddResource(name, plainSchema); err != nil {
-		return fmt.Errorf("schema: %w", err)
-	}
-	s, err := c.Compile(name)
+	s, err := jsonschema.Compile(plainSchema, jsonschema.Options{Tables: true})
 	if err != nil {
 		return fmt.Errorf("schema: %w", err)
 	}
-	err = s.Validate(emptyLists(plainValue, plainSchema, 0))
-	var invalid *jsonschema.ValidationError
-	if errors.As(err, &invalid) {
-		if p.secret {
-			return Mismatch("it does not fit the schema")
-		}
-		return Mismatch(strings.Join(complaints(invalid), "; "))
+	wrong, err := s.Check(plainValue)
+	switch {
+	case err != nil:
+		return fmt.Errorf("schema: %w", err)
+	case len(wrong) == 0:
+		return nil
+	case p.secret:
+		return Mismatch("it does not fit the schema")
 	}
-	return err
-}
-
-// arrays are the keywords of a schema whose empty Lua table is a list.
-func arrays(schema any) any {
-	m, ok := schema.(map[string]any)
-	if !ok {
-		return schema
-	}
-	for k, v := range m {
-		inner, isMap := v.(map[string]any)
-		switch k {
-		case "required", "enum", "examples":
-			if isMap && len(inner) == 0 {
-				m[k] = []any{}
-			}
-		case "properties", "$defs", "definitions", "patternProperties":
-			for _, s := range inner {
-				arrays(s)
-			}
-		default:
-			arrays(v)
-		}
-	}
-	return schema
-}
-
-// emptyLists makes a list of an empty table where the schema wants one.
-func emptyLists(v, schema any, depth int) any {
-	s, _ := schema.(map[string]any)
-	if s == nil || depth > maxDepth {
-		return v
-	}
-	switch v := v.(type) {
-	case map[string]any:
-		if len(v) == 0 && s["type"] == "array" {
-			return []any{}
-		}
-		props, _ := s["properties"].(map[string]any)
-		for k, e := range v {
-			if p, ok := props[k]; ok {
-				v[k] = emptyLists(e, p, depth+1)
-			} else {
-				v[k] = emptyLists(e, s["additionalProperties"], depth+1)
-			}
-		}
-	case []any:
-		for i := range v {
-			v[i] = emptyLists(v[i], s["items"], depth+1)
-		}
-	}
-	return v
+	return Mismatch(strings.Join(lines(wrong), "; "))
 }
 
 const maxComplaints = 20
 
-var english = message.NewPrinter(language.English)
-
-// complaints are the innermost causes, each with where it is.
-func complaints(e *jsonschema.ValidationError) []string {
+func lines(wrong []jsonschema.Complaint) []string {
 	var all []string
-	var walk func(*jsonschema.ValidationError)
-	walk = func(e *jsonschema.ValidationError) {
-		for _, c := range e.Causes {
-			walk(c)
-		}
-		if len(e.Causes) == 0 {
-			at := strings.Join(e.InstanceLocation, ".")
-			all = append(all, or(at, "the value")+": "+e.ErrorKind.LocalizedString(english))
-		}
+	for _, c := range wrong {
+		all = append(all, or(c.Path, "the value")+": "+c.Text)
 	}
-	walk(e)
 	sort.Strings(all)
+	all = slices.Compact(all)
 	if more := len(all) - maxComplaints; more > 0 {
 		all = append(all[:maxComplaints], fmt.Sprintf("and %d more", more))
 	}
