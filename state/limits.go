@@ -9,6 +9,10 @@ import (
 const (
 	MaxKey   = 1024
 	MaxValue = 1 << 20
+	// MaxOps is how many parts a Commit may have, MaxCommit the bytes of all
+	// their keys and values.
+	MaxOps    = 64
+	MaxCommit = MaxValue + 64<<10
 )
 
 // ErrInUse is returned when another process keeps a store for itself.
@@ -19,7 +23,7 @@ var ErrClosed = errors.New("the store is closed")
 
 // SizeError is a key or value that is over its limit. Nothing was written.
 type SizeError struct {
-	What        string // "key" or "value"
+	What        string // "key", "value" or "transaction"
 	Key         string // which one, shortened
 	Size, Limit int
 }
@@ -31,7 +35,33 @@ func (e *SizeError) Error() string {
 	if e.What == "key" {
 		return fmt.Sprintf("the key %q… has %d bytes, which is over the limit of %d", e.Key, e.Size, e.Limit)
 	}
+	if e.What == "transaction" {
+		return fmt.Sprintf("the transaction that writes %q… has %d bytes, which is over the limit of %d", e.Key, e.Size, e.Limit)
+	}
 	return fmt.Sprintf("the value of %q has %d bytes, which is over the limit of %d", e.Key, e.Size, e.Limit)
+}
+
+// CheckOps refuses what no Store commits.
+func CheckOps(ops []Op) error {
+	if len(ops) == 0 || len(ops) > MaxOps {
+		return fmt.Errorf("a transaction has %d writes; it takes from 1 to %d", len(ops), MaxOps)
+	}
+	size := 0
+	seen := make(map[string]bool, len(ops))
+	for _, o := range ops {
+		if err := CheckSize(o.Key, o.Value); err != nil {
+			return err
+		}
+		if seen[o.Key] {
+			return fmt.Errorf("a transaction has the key %q twice", o.Key)
+		}
+		seen[o.Key] = true
+		size += len(o.Key) + len(o.Value)
+	}
+	if size > MaxCommit {
+		return &SizeError{What: "transaction", Key: ops[0].Key[:min(len(ops[0].Key), 40)], Size: size, Limit: MaxCommit}
+	}
+	return nil
 }
 
 // CheckSize refuses keys and values that no Store takes.

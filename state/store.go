@@ -22,6 +22,11 @@ var ErrConflict = errors.New("the key was changed meanwhile")
 // ErrNotFound is returned by Get for a key that does not exist or has expired.
 var ErrNotFound = errors.New("no such key")
 
+// ErrUnknown is returned when a store could not tell whether a write happened:
+// it did, or will, or did not. Only kinds that other machines answer for have
+// such outcomes.
+var ErrUnknown = errors.New("whether the write happened is not known")
+
 // Entry is one stored value.
 type Entry struct {
 	Key      string
@@ -42,5 +47,43 @@ type Store interface {
 	Delete(ctx context.Context, key string, ifRevision Revision) error
 	// List yields the entries under prefix in byte order of their keys.
 	List(ctx context.Context, prefix string) iter.Seq2[Entry, error]
+	// Commit makes all of ops or none, as one write that nobody sees half of.
+	// Where one is not at its If, it returns ErrConflict. All entries get the
+	// revision that is returned; it is 0 where nothing is put.
+	Commit(ctx context.Context, ops []Op) (Revision, error)
+	// Watch yields what is under prefix, then an event with Synced, and from
+	// then on what changes, until ctx is done, which is its last error. Of
+	// several changes of one key that come close together it may yield only the
+	// last one.
+	Watch(ctx context.Context, prefix string) iter.Seq2[Event, error]
 	Close() error
+}
+
+// OpKind is what an Op does.
+type OpKind uint8
+
+// The kinds of Op. A check only demands that its key is at If.
+const (
+	OpPut OpKind = iota
+	OpDelete
+	OpCheck
+)
+
+// Op is one part of a Commit.
+type Op struct {
+	Kind  OpKind
+	Key   string
+	Value []byte        // of a put
+	TTL   time.Duration // of a put; 0 means for ever
+	If    Revision      // as in Put: 0 absent, Any whatever
+}
+
+// Event is one step of a Watch.
+type Event struct {
+	Entry
+	// Deleted says that the key was deleted or has expired; the entry has its
+	// key alone.
+	Deleted bool
+	// Synced says that all that was there has been shown; there is no entry.
+	Synced bool
 }

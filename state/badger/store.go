@@ -49,6 +49,7 @@ type Store struct {
 	opened   time.Time
 	lastUse  time.Time
 	closeErr error
+	wrote    chan struct{} // closed by the next write of this process, or Close
 
 	kicked    chan struct{}
 	keepers   sync.WaitGroup
@@ -59,7 +60,7 @@ var _ state.Store = (*Store)(nil)
 
 // New returns the store of a folder. Nothing is opened or made yet.
 func New(o Options) *Store {
-	return &Store{opt: o, changed: make(chan struct{}), kicked: make(chan struct{}, 1)}
+	return &Store{opt: o, changed: make(chan struct{}), wrote: make(chan struct{}), kicked: make(chan struct{}, 1)}
 }
 
 // Close ends the use of the store, after the calls under way.
@@ -76,6 +77,7 @@ func (s *Store) Close() error {
 	s.wake()
 	s.kick()
 	s.mu.Unlock()
+	s.written()
 	s.keepers.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,27 +174,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err := state.CheckSize(key, value); err != nil {
 		return 0, err
 	}
-	var r state.Revision
-	err := s.write(ctx, key, ifRevision, func(db *badger.DB, txn *badger.Txn) error {
-		var err error
-		if r, err = s.revisions.next(db); err != nil {
-			return err
-		}
-		var expires time.Time
-		if ttl > 0 {
-			expires = time.Now().Add(ttl)
-		}
-		e := badger.NewEntry([]byte(userKey+key), pack(value, r, expires))
-		if ttl > 0 {
-			// A second later than ours, which decides: this one only cleans up.
-			e.ExpiresAt = uint64(expires.Unix()) + 2
-		}
-		return txn.SetEntry(e)
-	})
-	if err != nil {
-		return 0, err
-	}
-	return r, nil
+	return s.write(ctx, state.Op{Key: key, Value: value, TTL: ttl, If: ifRevision})
 }
 
 // Delete removes key if it is at ifRevision.
@@ -200,28 +182,30 @@ func (s *Store) Delete(ctx context.Context, key string, ifRevision state.Revisio
 	if err := state.CheckSize(key, nil); err != nil {
 		return err
 	}
-	return s.write(ctx, key, ifRevision, func(_ *badger.DB, txn *badger.Txn) error {
-		return txn.Delete([]byte(userKey + key))
-	})
+	_, err := s.write(ctx, state.Op{Kind: state.OpDelete, Key: key, If: ifRevision})
+	return err
 }
 
-// write runs change in a transaction if key is at r. A transaction that met
-// another one is tried again: whether r still holds is then a new question.
-func (s *Store) write(ctx context.Context, key string, r state.Revision, change func(*badger.DB, *badger.Txn) error) error {
-	return s.use(ctx, func(db *badger.DB) error {
+// Commit makes all of ops or none.
+func (s *Store) Commit(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	if err := state.CheckOps(ops); err != nil {
+		return 0, err
+	}
+	return s.write(ctx, ops...)
+}
+
+// write makes ops in one transaction. One that met another is tried again:
+// whether its conditions still hold is then a new question.
+func (s *Store) write(ctx context.Context, ops ...state.Op) (state.Revision, error) {
+	var r state.Revision
+	err := s.use(ctx, func(db *badger.DB) error {
 		if err := s.room(); err != nil {
 			return err
 		}
 		for {
-			err := db.Update(func(txn *badger.Txn) error {
-				e, err := get(txn, key)
-				if err != nil && !errors.Is(err, state.ErrNotFound) {
-					return err
-				}
-				if r != state.Any && r != e.Revision {
-					return state.ErrConflict
-				}
-				return change(db, txn)
+			err := db.Update(func(txn *badger.Txn) (err error) {
+				r, err = s.apply(db, txn, ops)
+				return err
 			})
 			if !errors.Is(err, badger.ErrConflict) {
 				return err
@@ -231,6 +215,53 @@ func (s *Store) write(ctx context.Context, key string, r state.Revision, change 
 			}
 		}
 	})
+	if err != nil {
+		return 0, err
+	}
+	s.written()
+	return r, nil
+}
+
+func (s *Store) apply(db *badger.DB, txn *badger.Txn, ops []state.Op) (r state.Revision, err error) {
+	for _, o := range ops {
+		e, err := get(txn, o.Key)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return 0, err
+		}
+		if o.If != state.Any && o.If != e.Revision {
+			return 0, state.ErrConflict
+		}
+	}
+	for _, o := range ops {
+		switch {
+		case o.Kind == state.OpDelete:
+			err = txn.Delete([]byte(userKey + o.Key))
+		case o.Kind == state.OpPut:
+			if r == 0 {
+				if r, err = s.revisions.next(db); err != nil {
+					return 0, err
+				}
+			}
+			err = txn.SetEntry(entry(o, r))
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
+	return r, nil
+}
+
+func entry(o state.Op, r state.Revision) *badger.Entry {
+	var expires time.Time
+	if o.TTL > 0 {
+		expires = time.Now().Add(o.TTL)
+	}
+	e := badger.NewEntry([]byte(userKey+o.Key), pack(o.Value, r, expires))
+	if o.TTL > 0 {
+		// A second later than ours, which decides: this one only cleans up.
+		e.ExpiresAt = uint64(expires.Unix()) + 2
+	}
+	return e
 }
 
 // pageBytes is how many bytes of values List holds at a time.

@@ -20,12 +20,15 @@ type Store struct {
 	entries map[string]state.Entry
 	last    state.Revision
 	closed  bool
+	changed chan struct{} // closed by the next write, or Close
 }
 
 var _ state.Store = (*Store)(nil)
 
 // New returns an empty store.
-func New() *Store { return &Store{entries: map[string]state.Entry{}} }
+func New() *Store {
+	return &Store{entries: map[string]state.Entry{}, changed: make(chan struct{})}
+}
 
 // enter takes the lock if the store can be used.
 func (s *Store) enter(ctx context.Context) error {
@@ -77,25 +80,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	if err := state.CheckSize(key, value); err != nil {
 		return 0, err
 	}
-	if err := s.enter(ctx); err != nil {
-		return 0, err
-	}
-	defer s.mu.Unlock()
-	if !s.at(key, ifRevision) {
-		return 0, state.ErrConflict
-	}
-	s.last++
-	e := handOut(state.Entry{Key: key, Value: value, Revision: s.last})
-	if ttl > 0 {
-		e.Expires = time.Now().Add(ttl)
-	}
-	s.entries[key] = e
-	return s.last, nil
-}
-
-func (s *Store) at(key string, r state.Revision) bool {
-	e, _ := s.live(key)
-	return r == state.Any || r == e.Revision
+	return s.write(ctx, state.Op{Key: key, Value: value, TTL: ttl, If: ifRevision})
 }
 
 // Delete removes key if it is at ifRevision.
@@ -103,15 +88,64 @@ func (s *Store) Delete(ctx context.Context, key string, ifRevision state.Revisio
 	if err := state.CheckSize(key, nil); err != nil {
 		return err
 	}
+	_, err := s.write(ctx, state.Op{Kind: state.OpDelete, Key: key, If: ifRevision})
+	return err
+}
+
+// Commit makes all of ops or none.
+func (s *Store) Commit(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	if err := state.CheckOps(ops); err != nil {
+		return 0, err
+	}
+	return s.write(ctx, ops...)
+}
+
+func (s *Store) write(ctx context.Context, ops ...state.Op) (state.Revision, error) {
 	if err := s.enter(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	defer s.mu.Unlock()
-	if !s.at(key, ifRevision) {
-		return state.ErrConflict
+	for _, o := range ops {
+		if e, _ := s.live(o.Key); o.If != state.Any && o.If != e.Revision {
+			return 0, state.ErrConflict
+		}
 	}
-	delete(s.entries, key)
-	return nil
+	s.last++
+	r := state.Revision(0)
+	for _, o := range ops {
+		switch o.Kind {
+		case state.OpPut:
+			e := handOut(state.Entry{Key: o.Key, Value: o.Value, Revision: s.last})
+			if o.TTL > 0 {
+				e.Expires = time.Now().Add(o.TTL)
+			}
+			s.entries[o.Key], r = e, s.last
+		case state.OpDelete:
+			delete(s.entries, o.Key)
+		}
+	}
+	s.wake()
+	return r, nil
+}
+
+func (s *Store) wake() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Watch yields what is under prefix, and then what changes.
+func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[state.Event, error] {
+	// What changes after this channel was taken is never missed.
+	var changed chan struct{}
+	list := func(yield func(state.Entry, error) bool) {
+		s.mu.Lock()
+		changed = s.changed
+		s.mu.Unlock()
+		s.List(ctx, prefix)(yield)
+	}
+	return state.WatchLists(ctx, list, func(ctx context.Context, expiry time.Time) error {
+		return state.AwaitChange(ctx, changed, expiry)
+	})
 }
 
 // List yields the entries under prefix as they were when it began.
@@ -153,5 +187,6 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed, s.entries = true, nil
+	s.wake()
 	return nil
 }

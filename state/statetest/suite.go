@@ -40,6 +40,7 @@ func Run(t *testing.T, k Kind) {
 		{"RevisionsAreNeverUsedAgain", revisionsGrow}, {"OrderAndPrefix", orderAndPrefix}, {"LongList", longList},
 		{"Expiry", expiry}, {"ExpiryIsGivenUp", expiryGivenUp}, {"Cancelled", cancelled}, {"Sizes", sizes},
 		{"NobodyKeepsTheBytes", ownBytes}, {"LostUpdates", lostUpdates}, {"WriteWhileListing", writeWhileListing}, {"Closed", closed},
+		{"Commit", commit}, {"CommitRefuses", commitRefuses}, {"CommitIsWhole", commitIsWhole}, {"Watch", watch}, {"WatchEnds", watchEnds},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := k.Open(t, t.TempDir())
@@ -49,6 +50,7 @@ func Run(t *testing.T, k Kind) {
 	}
 	if k.Durable {
 		t.Run("Reopen", k.reopen)
+		t.Run("WatchOthers", k.watchOthers)
 		t.Run("Processes", k.processes)
 		t.Run("Killed", k.killed)
 	}

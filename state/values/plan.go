@@ -15,7 +15,7 @@ import (
 // Plan returns values that read through to v and keep every write to
 // themselves, in memory. Locks of others do not hold up a plan.
 func Plan(v *Values) *Values {
-	p := New(&layer{base: v.store, hidden: v.locks, written: map[string]state.Entry{}, last: 1 << 62}, v.stack)
+	p := New(newLayer(v.store, v.locks), v.stack)
 	p.Who = v.Who
 	return p
 }
@@ -29,6 +29,11 @@ type layer struct {
 	written map[string]state.Entry // a nil Value: deleted here
 	last    state.Revision         // begins above every revision of base
 	closed  bool
+	changed chan struct{} // closed by the next write, or Close
+}
+
+func newLayer(base state.Store, hidden string) *layer {
+	return &layer{base: base, hidden: hidden, written: map[string]state.Entry{}, last: 1 << 62, changed: make(chan struct{})}
 }
 
 // at returns the entry of key as it is here. The caller holds mu.
@@ -60,37 +65,81 @@ func (l *layer) Get(ctx context.Context, key string) (state.Entry, error) {
 	return l.at(ctx, key)
 }
 
-// write replaces the entry of key if it is at r.
-func (l *layer) write(ctx context.Context, fresh state.Entry, r state.Revision) (state.Revision, error) {
-	if err := errors.Join(ctx.Err(), state.CheckSize(fresh.Key, fresh.Value)); err != nil {
+// write makes all of ops or none.
+func (l *layer) write(ctx context.Context, ops ...state.Op) (state.Revision, error) {
+	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	is, err := l.at(ctx, fresh.Key)
-	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return 0, err
-	}
-	if r != state.Any && r != is.Revision {
-		return 0, state.ErrConflict
+	for _, o := range ops {
+		is, err := l.at(ctx, o.Key)
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return 0, err
+		}
+		if o.If != state.Any && o.If != is.Revision {
+			return 0, state.ErrConflict
+		}
 	}
 	l.last++
-	fresh.Revision = l.last
-	l.written[fresh.Key] = fresh
-	return l.last, nil
+	r := state.Revision(0)
+	for _, o := range ops {
+		switch o.Kind {
+		case state.OpPut:
+			e := state.Entry{Key: o.Key, Value: append([]byte{}, o.Value...), Revision: l.last}
+			if o.TTL > 0 {
+				e.Expires = time.Now().Add(o.TTL)
+			}
+			l.written[o.Key], r = e, l.last
+		case state.OpDelete:
+			l.written[o.Key] = state.Entry{Key: o.Key}
+		}
+	}
+	l.wake()
+	return r, nil
+}
+
+// wake tells those who watch. The caller holds mu.
+func (l *layer) wake() {
+	close(l.changed)
+	l.changed = make(chan struct{})
 }
 
 func (l *layer) Put(ctx context.Context, key string, value []byte, ttl time.Duration, ifRevision state.Revision) (state.Revision, error) {
-	e := state.Entry{Key: key, Value: append([]byte{}, value...)}
-	if ttl > 0 {
-		e.Expires = time.Now().Add(ttl)
+	if err := state.CheckSize(key, value); err != nil {
+		return 0, err
 	}
-	return l.write(ctx, e, ifRevision)
+	return l.write(ctx, state.Op{Key: key, Value: value, TTL: ttl, If: ifRevision})
 }
 
 func (l *layer) Delete(ctx context.Context, key string, ifRevision state.Revision) error {
-	_, err := l.write(ctx, state.Entry{Key: key}, ifRevision)
+	if err := state.CheckSize(key, nil); err != nil {
+		return err
+	}
+	_, err := l.write(ctx, state.Op{Kind: state.OpDelete, Key: key, If: ifRevision})
 	return err
+}
+
+func (l *layer) Commit(ctx context.Context, ops []state.Op) (state.Revision, error) {
+	if err := state.CheckOps(ops); err != nil {
+		return 0, err
+	}
+	return l.write(ctx, ops...)
+}
+
+// Watch shows what this plan writes; of what others write meanwhile it shows
+// as much as the next change of its own brings along.
+func (l *layer) Watch(ctx context.Context, prefix string) iter.Seq2[state.Event, error] {
+	var changed chan struct{}
+	list := func(yield func(state.Entry, error) bool) {
+		l.mu.Lock()
+		changed = l.changed
+		l.mu.Unlock()
+		l.List(ctx, prefix)(yield)
+	}
+	return state.WatchLists(ctx, list, func(ctx context.Context, expiry time.Time) error {
+		return state.AwaitChange(ctx, changed, expiry)
+	})
 }
 
 func (l *layer) List(ctx context.Context, prefix string) iter.Seq2[state.Entry, error] {
@@ -140,5 +189,6 @@ func (l *layer) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed, l.written = true, nil
+	l.wake()
 	return nil
 }

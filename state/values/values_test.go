@@ -292,6 +292,6 @@ func TestPlanThrowsItsWritesAway(t *testing.T) {
 // TestLayerContract holds the layer of a plan to what every store does.
 func TestLayerContract(t *testing.T) {
 	statetest.Run(t, statetest.Kind{Open: func(*testing.T, string) state.Store {
-		return &layer{base: mem.New(), hidden: "lock/", written: map[string]state.Entry{}}
+		return newLayer(mem.New(), "lock/")
 	}})
 }
