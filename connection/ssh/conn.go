@@ -1,7 +1,6 @@
 package ssh
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -38,12 +37,14 @@ type Conn struct {
 	closed  bool // Close was called: nothing new for callers
 	gone    bool // done is closed, or about to be
 	procs   map[*process]struct{}
-	running []*process // started Lines that have not ended, in order
+	opening map[chan struct{}]struct{} // closed when a call of OpenChannel has returned
+	running []*process                 // started Lines that have not ended, in order
 	beat    *time.Timer
 }
 
 func newConn(d *Dialer, e *endpoint, w *wire, client ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) *Conn {
-	c := &Conn{d: d, e: e, wire: w, client: client, done: make(chan struct{}), procs: map[*process]struct{}{}}
+	c := &Conn{d: d, e: e, wire: w, client: client, done: make(chan struct{}), procs: map[*process]struct{}{}, opening: map[chan struct{}]struct{}{}}
+	w.onEnd(c.seal)
 	go c.serve(chans, reqs)
 	c.startBeat()
 	return c
@@ -141,6 +142,7 @@ func (c *Conn) Close() error {
 		c.mu.Unlock()
 		<-c.done
 		c.wg.Wait()
+		c.awaitOpening()
 		return nil
 	}
 	c.closed = true
@@ -158,6 +160,7 @@ func (c *Conn) Close() error {
 	c.wire.fail(errClosed)
 	<-c.done
 	c.wg.Wait()
+	c.awaitOpening()
 	if c.release != nil {
 		c.release()
 	}
@@ -221,59 +224,6 @@ func (c *Conn) beatOnce(span time.Duration, count int) {
 	defer c.mu.Unlock()
 	if !c.closed {
 		c.beat.Reset(next)
-	}
-}
-
-// openChannel opens a channel within the limits, whatever the host does.
-func (c *Conn) openChannel(ctx context.Context, kind string, payload []byte) (ssh.Channel, <-chan *ssh.Request, error) {
-	op := "open a " + kind + " channel"
-	c.mu.Lock()
-	err := c.hold(op)
-	c.mu.Unlock()
-	if err != nil {
-		return nil, nil, err
-	}
-	type opened struct {
-		ch   ssh.Channel
-		reqs <-chan *ssh.Request
-		err  error
-	}
-	result := make(chan opened)
-	abandoned := make(chan struct{})
-	go func() {
-		defer c.wg.Done()
-		ch, reqs, err := c.client.OpenChannel(kind, payload)
-		select {
-		case result <- opened{ch, reqs, err}:
-		case <-abandoned:
-			if err == nil {
-				ch.Close()
-				ssh.DiscardRequests(reqs)
-			}
-		}
-	}()
-	timer := time.NewTimer(c.d.config.ChannelTimeout)
-	defer timer.Stop()
-	select {
-	case o := <-result:
-		var refused *ssh.OpenChannelError
-		if o.err != nil && !errors.As(o.err, &refused) {
-			select {
-			case <-c.done:
-				return nil, nil, c.lost(op)
-			case <-timer.C:
-			}
-		}
-		return o.ch, o.reqs, o.err
-	case <-ctx.Done():
-		close(abandoned)
-		return nil, nil, ctx.Err()
-	case <-c.done:
-		close(abandoned)
-		return nil, nil, c.lost(op)
-	case <-timer.C:
-		close(abandoned)
-		return nil, nil, &connection.Error{Class: connection.ClassChannel, Host: c.e.label, Op: op, Err: fmt.Errorf("no answer in %v", c.d.config.ChannelTimeout)}
 	}
 }
 

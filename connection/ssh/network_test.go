@@ -396,18 +396,30 @@ func hostile(t *testing.T, f func(conn *xssh.ServerConn, chans <-chan xssh.NewCh
 	key := newSigner(t)
 	config := &xssh.ServerConfig{PublicKeyCallback: func(xssh.ConnMetadata, xssh.PublicKey) (*xssh.Permissions, error) { return nil, nil }}
 	config.AddHostKey(key)
-	addr, _ := listen(t, func(c net.Conn) {
+	return trusting(t, key, func(c net.Conn) {
 		conn, chans, reqs, err := xssh.NewServerConn(c, config)
 		if err == nil {
 			f(conn, chans, reqs)
 		}
 	})
+}
+
+// trusting serves connections with f and gives the target that believes in key.
+func trusting(t *testing.T, key xssh.Signer, f func(net.Conn)) connection.Target {
+	t.Helper()
+	addr, _ := listen(t, f)
 	known := filepath.Join(t.TempDir(), "known_hosts")
 	write(t, known, fmt.Sprintf("[127.0.0.1]:%d %s\n", addr.Port, authorized(key.PublicKey())))
 	private := keygen(t, t.TempDir(), "key", "-t", "ed25519", "-N", "")
 	return connection.Target{Name: "evil", Address: "127.0.0.1", Port: addr.Port, User: "u", PrivateKeyFile: private, Options: map[string]string{
 		"userknownhostsfile": known, "globalknownhostsfile": "none", "identityagent": "none", "stricthostkeychecking": "yes",
 	}}
+}
+
+// isLost reports whether the connection is gone, as against refusing one thing.
+func isLost(err error) bool {
+	var ce *connection.Error
+	return errors.As(err, &ce) && ce.Class == connection.ClassTCP
 }
 
 // TestHostileServer: nothing a host asks for is granted, and none of it hangs us.

@@ -23,14 +23,19 @@ type wire struct {
 	budget   atomic.Int64 // bytes left before authentication; negative: no cap
 	lastRead atomic.Int64 // nanoseconds since start
 
+	ended atomic.Bool // a Read has failed: nothing is written any more
+
 	mu    sync.Mutex
 	timer *time.Timer
-	cause error // why the connection was closed from this side
+	cause error  // why the connection was closed from this side
+	atEnd func() // called once, before the first failed Read returns
 }
 
 var start = time.Now()
 
 func sinceStart() int64 { return int64(time.Since(start)) }
+
+var errLinkEnded = errors.New("the link has ended")
 
 func newWire(c net.Conn) *wire {
 	w := &wire{Conn: c, rearm: quickAck(c)}
@@ -69,14 +74,44 @@ func (w *wire) account(got []byte, err error) error {
 		}
 		w.budget.Store(left)
 	}
-	if err != nil {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.cause != nil {
-			return w.cause
-		}
+	if err == nil {
+		return nil
+	}
+	w.ended.Store(true)
+	w.mu.Lock()
+	cause, atEnd := w.cause, w.atEnd
+	w.atEnd = nil
+	w.mu.Unlock()
+	if atEnd != nil {
+		atEnd()
+	}
+	if cause != nil {
+		return cause
 	}
 	return err
+}
+
+// Write fails from the first failed Read on, even where the other side still
+// takes what we send.
+func (w *wire) Write(p []byte) (int, error) {
+	if w.ended.Load() {
+		return 0, errLinkEnded
+	}
+	return w.Conn.Write(p)
+}
+
+// onEnd has f called before x/crypto learns that the link has ended; at once
+// if it may have learned that already.
+func (w *wire) onEnd(f func()) {
+	w.mu.Lock()
+	late := w.ended.Load()
+	if !late {
+		w.atEnd = f
+	}
+	w.mu.Unlock()
+	if late {
+		f()
+	}
 }
 
 // loggedIn lifts the cap.
