@@ -30,7 +30,7 @@ type Redactor struct {
 
 	mu      sync.Mutex
 	known   map[string]bool
-	words   forms // of all secrets so far
+	words   forms                  // of all secrets so far
 	current atomic.Pointer[search] // nil: there is nothing to search for
 	fresh   atomic.Bool            // current has all that is known
 }
@@ -174,6 +174,8 @@ func (r *Redactor) replace(out, b []byte, found []span) []byte {
 type Stream struct {
 	r    *Redactor
 	held []byte
+	// covered is how much of held belongs to a secret whose mark is out already.
+	covered int
 }
 
 // Stream returns a new stream.
@@ -181,24 +183,31 @@ func (r *Redactor) Stream() *Stream { return &Stream{r: r} }
 
 // Feed takes the next piece and returns what can be shown by now. The result
 // may share memory with p.
-func (s *Stream) Feed(p []byte) []byte {
+func (s *Stream) Feed(p []byte) []byte { return s.next(p, false) }
+
+// Flush ends the stream and returns what was kept back.
+func (s *Stream) Flush() []byte { return s.next(nil, true) }
+
+func (s *Stream) next(p []byte, last bool) []byte {
 	m := s.r.search()
-	if m == nil && len(s.held) == 0 {
-		return p
+	if m == nil {
+		return p // so nothing was held either
 	}
 	all := p
 	if len(s.held) > 0 {
 		all = append(s.held, p...)
-		s.held = nil
-	}
-	if m == nil {
-		return all
 	}
 	found, open := m.find(all)
-	// What reaches into the open end is shown with it.
-	for i := len(found) - 1; i >= 0 && found[i].to > open; i-- {
-		open = min(open, found[i].from)
-		found = found[:i]
+	if last {
+		open = len(all)
+	}
+	begun := s.covered > 0
+	if begun {
+		found = merge(append(found, span{0, s.covered}))
+	}
+	s.held = nil
+	if open > 0 {
+		s.covered = 0
 	}
 	if open < len(all) {
 		s.held = slices.Clone(all[open:])
@@ -206,14 +215,20 @@ func (s *Stream) Feed(p []byte) []byte {
 	if len(found) == 0 {
 		return all[:open]
 	}
-	return s.r.replace(nil, all[:open], found)
-}
-
-// Flush ends the stream and returns what was kept back.
-func (s *Stream) Flush() []byte {
-	rest := s.held
-	s.held = nil
-	return s.r.Bytes(rest)
+	var out []byte
+	at := 0
+	for i, f := range found {
+		if f.from >= open {
+			break
+		}
+		out = append(out, all[at:f.from]...)
+		if i > 0 || !begun {
+			out = append(out, s.r.mark...)
+		}
+		at = min(f.to, open)
+		s.covered = f.to - at
+	}
+	return append(out, all[at:open]...)
 }
 
 // Writer is an io.WriteCloser that redacts on the way to another.

@@ -151,7 +151,7 @@ func merge(spans []span) []span {
 	slices.SortFunc(spans, func(a, b span) int { return a.from - b.from })
 	out := spans[:1]
 	for _, s := range spans[1:] {
-		if last := &out[len(out)-1]; s.from <= last.to {
+		if last := &out[len(out)-1]; s.from < last.to {
 			last.to = max(last.to, s.to)
 		} else {
 			out = append(out, s)
