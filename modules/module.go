@@ -18,6 +18,9 @@ type Module struct {
 	Aliases []string // other global names of the same table: service for systemd
 	Summary string   // one sentence
 	Funcs   []Func
+	// Call names the function that calling the table itself means: wait_for({…})
+	// is wait_for.condition({…}). Empty: the table cannot be called.
+	Call string
 }
 
 // Func is one function of a module.

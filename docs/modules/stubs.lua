@@ -613,7 +613,7 @@ pkg.uninstall = pkg.remove
 
 ---Refresh the lists of what can be installed.
 ---
----    pkg.update({ cache_age = "1h" })
+---    pkg.update()
 ---@param cache_age? string|number|pkg.update.args How old the lists may be without being refreshed; without it they always are
 ---@param args? pkg.update.args
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -924,7 +924,7 @@ user.add = user.create
 
 ---Change a user that is there.
 ---
----    user.modify("webapp", { shell = "/usr/sbin/nologin" })
+---    user.modify("deploy", { shell = "/usr/sbin/nologin" })
 ---@param name string|user.modify.args Name of the user
 ---@param args? user.modify.args
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -932,7 +932,7 @@ function user.modify(name, args) end
 
 ---Delete a user.
 ---
----    user.delete("webapp")
+---    user.delete("deploy")
 ---@param name string|user.delete.args Name of the user
 ---@param args? user.delete.args
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -941,21 +941,21 @@ user.remove = user.delete
 
 ---Make the password of a user useless; keys of SSH still work.
 ---
----    user.lock("webapp")
+---    user.lock("deploy")
 ---@param name string|user.lock.args Name of the user
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function user.lock(name) end
 
 ---Undo lock.
 ---
----    user.unlock("webapp")
+---    user.unlock("guest")
 ---@param name string|user.unlock.args Name of the user
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function user.unlock(name) end
 
 ---Set the password of a user, given as a crypt hash or as a secret.
 ---
----    user.set_password("webapp", "$6$salt$hash")
+---    user.set_password("deploy", "$6$salt$hash")
 ---@param name string|user.set_password.args Name of the user
 ---@param password? string Password as a crypt hash ($6$…), or as a secret in the clear, which is set at every call
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -963,7 +963,7 @@ function user.set_password(name, password) end
 
 ---Set the login shell of a user.
 ---
----    user.set_shell("webapp", "/bin/sh")
+---    user.set_shell("deploy", "/bin/sh")
 ---@param name string|user.set_shell.args Name of the user
 ---@param shell? string Login shell
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -971,7 +971,7 @@ function user.set_shell(name, shell) end
 
 ---Set the home folder of a user.
 ---
----    user.set_home("webapp", "/srv/webapp")
+---    user.set_home("deploy", "/srv/webapp")
 ---@param name string|user.set_home.args Name of the user
 ---@param home? string Home folder
 ---@param move_home? boolean Move the old home folder there
@@ -980,7 +980,7 @@ function user.set_home(name, home, move_home) end
 
 ---Set the comment of a user, which is often the full name.
 ---
----    user.set_comment("webapp", "The web application")
+---    user.set_comment("deploy", "The web application")
 ---@param name string|user.set_comment.args Name of the user
 ---@param comment? string The comment
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -988,7 +988,7 @@ function user.set_comment(name, comment) end
 
 ---Set the primary group of a user.
 ---
----    user.set_primary_group("webapp", "www-data")
+---    user.set_primary_group("deploy", "www-data")
 ---@param name string|user.set_primary_group.args Name of the user
 ---@param group? string The group
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -996,7 +996,7 @@ function user.set_primary_group(name, group) end
 
 ---Make a user a member of a group.
 ---
----    user.add_to_group("webapp", "www-data")
+---    user.add_to_group("deploy", "www-data")
 ---@param name string|user.add_to_group.args Name of the user
 ---@param group? string[]|string The group, or a list of them
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -1004,7 +1004,7 @@ function user.add_to_group(name, group) end
 
 ---End the membership of a user in a group.
 ---
----    user.remove_from_group("webapp", "www-data")
+---    user.remove_from_group("deploy", "adm")
 ---@param name string|user.remove_from_group.args Name of the user
 ---@param group? string[]|string The group, or a list of them
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -1118,14 +1118,14 @@ function user.group_create(name, gid, args) end
 
 ---Delete a group.
 ---
----    user.group_delete("deployers")
+---    user.group_delete("old-team")
 ---@param name string|user.group_delete.args Name of the group
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function user.group_delete(name) end
 
 ---Make a user a member of a group.
 ---
----    user.group_add_member("www-data", "webapp")
+---    user.group_add_member("www-data", "deploy")
 ---@param name string|user.group_add_member.args Name of the group
 ---@param user? string Name of the user
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -1133,7 +1133,7 @@ function user.group_add_member(name, user) end
 
 ---End the membership of a user in a group.
 ---
----    user.group_remove_member("www-data", "webapp")
+---    user.group_remove_member("adm", "deploy")
 ---@param name string|user.group_remove_member.args Name of the group
 ---@param user? string Name of the user
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
@@ -1312,7 +1312,7 @@ function systemd.enable(name) end
 
 ---Keep services from starting at boot.
 ---
----    systemd.disable("nginx")
+---    systemd.disable("cron")
 ---@param name string[]|string|systemd.disable.args One service or a list of them; a name without a suffix is that of a .service
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function systemd.disable(name) end
@@ -1326,7 +1326,7 @@ function systemd.start(name) end
 
 ---Stop services that run.
 ---
----    systemd.stop("nginx")
+---    systemd.stop("cron")
 ---@param name string[]|string|systemd.stop.args One service or a list of them; a name without a suffix is that of a .service
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function systemd.stop(name) end
@@ -1340,7 +1340,7 @@ function systemd.mask(name) end
 
 ---Undo mask.
 ---
----    systemd.unmask("apache2")
+---    systemd.unmask("cups")
 ---@param name string[]|string|systemd.unmask.args One service or a list of them; a name without a suffix is that of a .service
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function systemd.unmask(name) end
@@ -1778,6 +1778,134 @@ function infra_test.package_is_installed(name, target) end
 ---@param target? string Name of the host, when it should be said; only the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.package_version(name, version, target) end
+
+---@class wait_for.condition.args
+---@field port? integer Number of a TCP port to wait for
+---@field path? string A file or folder to wait for
+---@field file? string A file or folder to wait for
+---@field command? string A command for the shell to wait for, which must change nothing
+---@field cmd? string A command for the shell to wait for, which must change nothing
+---@field check? any A function to wait for; or, with command, the text that it must print
+---@field until? any A function to wait for; or, with command, the text that it must print
+---@field expect? any A function to wait for; or, with command, the text that it must print
+---@field host? string Where the port is; this host by default
+---@field address? string Where the port is; this host by default
+---@field state? "started"|"present"|"stopped"|"absent"|"drained" For port: started, stopped or drained; for path: present or absent
+---@field search_regex? string What the server must say by itself, the file hold, or the command print
+---@field regex? string What the server must say by itself, the file hold, or the command print
+---@field timeout? string|number How long to wait, in seconds or text such as "5m"
+---@field delay? string|number How long to wait before the first look
+---@field interval? string|number Time between two looks
+---@field sleep? string|number Time between two looks
+---@field poll? string|number Time between two looks
+---@field msg? string Said at the deadline, before what was seen last
+---@field message? string Said at the deadline, before what was seen last
+
+---@class wait_for.port.args
+---@field port? integer Number of the TCP port
+---@field host? string Name or address to connect to; this host by default. With drained: the local address whose connections count
+---@field address? string Name or address to connect to; this host by default. With drained: the local address whose connections count
+---@field state? "started"|"present"|"stopped"|"absent"|"drained" Something answers (started, present), nothing does (stopped, absent), or no connection to the port is left (drained)
+---@field search_regex? string What the server must say by itself once connected
+---@field regex? string What the server must say by itself once connected
+---@field timeout? string|number How long to wait, in seconds or text such as "5m"
+---@field delay? string|number How long to wait before the first look
+---@field interval? string|number Time between two looks
+---@field sleep? string|number Time between two looks
+---@field poll? string|number Time between two looks
+---@field msg? string Said at the deadline, before what was seen last
+---@field message? string Said at the deadline, before what was seen last
+
+---@class wait_for.file.args
+---@field path? string The file or folder
+---@field file? string The file or folder
+---@field name? string The file or folder
+---@field state? "present"|"started"|"absent"|"stopped" Whether it must be there
+---@field search_regex? string What a line of the file must match
+---@field regex? string What a line of the file must match
+---@field timeout? string|number How long to wait, in seconds or text such as "5m"
+---@field delay? string|number How long to wait before the first look
+---@field interval? string|number Time between two looks
+---@field sleep? string|number Time between two looks
+---@field poll? string|number Time between two looks
+---@field msg? string Said at the deadline, before what was seen last
+---@field message? string Said at the deadline, before what was seen last
+
+---@class wait_for.command.args
+---@field command? string Command for the shell, which must change nothing
+---@field cmd? string Command for the shell, which must change nothing
+---@field expect? string Text that it must print
+---@field until? string Text that it must print
+---@field search_regex? string What its output must match
+---@field regex? string What its output must match
+---@field timeout? string|number How long to wait, in seconds or text such as "5m"
+---@field delay? string|number How long to wait before the first look
+---@field interval? string|number Time between two looks
+---@field sleep? string|number Time between two looks
+---@field poll? string|number Time between two looks
+---@field msg? string Said at the deadline, before what was seen last
+---@field message? string Said at the deadline, before what was seen last
+
+---@class wait_for.check.args
+---@field fn? function The function; an error counts as not yet
+---@field check? function The function; an error counts as not yet
+---@field until? function The function; an error counts as not yet
+---@field timeout? string|number How long to wait, in seconds or text such as "5m"
+---@field delay? string|number How long to wait before the first look
+---@field interval? string|number Time between two looks
+---@field sleep? string|number Time between two looks
+---@field poll? string|number Time between two looks
+---@field msg? string Said at the deadline, before what was seen last
+---@field message? string Said at the deadline, before what was seen last
+
+---Wait until a port, a file, a command or a function says that something is ready; a plan does not wait.
+---@class wait_forlib
+---@overload fun(args: wait_for.condition.args): any
+wait_for = {}
+
+---Wait for what the named arguments say; raises at the deadline with what was seen last.
+---
+---    wait_for({ port = 22, timeout = 60 })
+---@param args? wait_for.condition.args
+---@return any # {success, changed = false, elapsed, attempts, seen, …}
+function wait_for.condition(args) end
+
+---Wait until something answers at a TCP port, or until nothing does.
+---
+---    wait_for.port(22, { timeout = "1m" })
+---@param port integer|wait_for.port.args Number of the TCP port
+---@param host? string Name or address to connect to; this host by default. With drained: the local address whose connections count
+---@param args? wait_for.port.args
+---@return any # {success, changed = false, elapsed, attempts, seen, …}
+function wait_for.port(port, host, args) end
+
+---Wait until a file is there, holds something, or is gone.
+---
+---    wait_for.file("/etc/hostname")
+---@param path string|wait_for.file.args The file or folder
+---@param args? wait_for.file.args
+---@return any # {success, changed = false, elapsed, attempts, seen, …}; with search_regex also match and groups
+function wait_for.file(path, args) end
+wait_for.path = wait_for.file
+
+---Wait until a command succeeds, and prints a text where one is expected; it must change nothing.
+---
+---    wait_for.command("systemctl is-system-running --wait || true")
+---@param command string|wait_for.command.args Command for the shell, which must change nothing
+---@param expect? string Text that it must print
+---@param args? wait_for.command.args
+---@return any # {success, changed = false, elapsed, attempts, seen, …}; also stdout, stderr and exit_code
+function wait_for.command(command, expect, args) end
+
+---Wait until a function neither raises nor returns false or nil.
+---
+---    wait_for.check(function() return fs.exists("/etc/hostname") end)
+---@param fn function|wait_for.check.args The function; an error counts as not yet
+---@param args? wait_for.check.args
+---@return any # {success, changed = false, elapsed, attempts, seen, …}; value is what the function returned
+function wait_for.check(fn, args) end
+wait_for.until = wait_for.check
+wait_for.fn = wait_for.check
 
 ---@class http.get.args
 ---@field url? string Address

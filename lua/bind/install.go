@@ -40,6 +40,7 @@ func table(L *lua.LState, m *modules.Module) *lua.LTable {
 	object := L.CreateTable(0, 2)
 	object.RawSetString("__index", methods)
 	object.RawSetString(engine.MethodsOnly, lua.LTrue)
+	mt := L.CreateTable(0, 2)
 	var known []string
 	for _, f := range m.Funcs {
 		fn := L.NewFunction(function(m.Name+"."+f.Name, f, t, object))
@@ -48,8 +49,10 @@ func table(L *lua.LState, m *modules.Module) *lua.LTable {
 			methods.RawSetString(name, fn)
 			known = append(known, name)
 		}
+		if f.Name == m.Call {
+			mt.RawSetString("__call", fn) // the table comes first, as with a colon
+		}
 	}
-	mt := L.CreateTable(0, 1)
 	mt.RawSetString("__index", L.NewFunction(func(L *lua.LState) int {
 		key := L.Get(2)
 		if name, ok := key.(lua.LString); ok {

@@ -13,7 +13,8 @@ import (
 )
 
 // Lookup finds a function by its full name, such as "systemd.restart", and
-// says which ones there are when it is not known.
+// says which ones there are when it is not known. The name of a module that can
+// be called is enough for that.
 func Lookup(mods []modules.Module, name string) (modules.Module, modules.Func, error) {
 	module, function, _ := strings.Cut(name, ".")
 	var names []string
@@ -21,6 +22,9 @@ func Lookup(mods []modules.Module, name string) (modules.Module, modules.Func, e
 		if !named(module, m.Name, m.Aliases) {
 			names = append(append(names, m.Name), m.Aliases...)
 			continue
+		}
+		if function == "" {
+			function = m.Call
 		}
 		var known []string
 		for _, f := range m.Funcs {

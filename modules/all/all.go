@@ -21,6 +21,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/user"
 	"github.com/sloth-runner/sloth/modules/utils"
 	"github.com/sloth-runner/sloth/modules/validate"
+	"github.com/sloth-runner/sloth/modules/waitfor"
 )
 
 // Modules returns every module, in the order of the documentation.
@@ -33,6 +34,7 @@ func Modules() []modules.Module {
 		user.Module(),
 		systemd.Module(),
 		infratest.Module(),
+		waitfor.Module(),
 		http.Module(),
 		net.Module(),
 		git.Module(),

@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
@@ -139,15 +140,17 @@ type xmlWriter struct {
 }
 
 // xmlName is what XML allows, without its exotic letters.
-var xmlName = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_.-]*(:[\p{L}_][\p{L}\p{N}_.-]*)?$`)
+var xmlName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_.-]*(:[\p{L}_][\p{L}\p{N}_.-]*)?$`)
+})
 
 func (w *xmlWriter) open(name string, attrs map[string]any) error {
-	if !xmlName.MatchString(name) {
+	if !xmlName().MatchString(name) {
 		return fmt.Errorf("%q cannot be the name of an element", name)
 	}
 	w.b.WriteString("<" + name)
 	for _, k := range keys(attrs) {
-		if !xmlName.MatchString(k) {
+		if !xmlName().MatchString(k) {
 			return fmt.Errorf("%q cannot be the name of an attribute", k)
 		}
 		text, err := cell(attrs[k])

@@ -15,7 +15,11 @@ func LuaCATS(m modules.Module) string {
 	for _, f := range m.Funcs {
 		options(&b, m.Name, f)
 	}
-	fmt.Fprintf(&b, "---%s\n---@class %slib\n%s = {}\n", m.Summary, m.Name, m.Name)
+	fmt.Fprintf(&b, "---%s\n---@class %slib\n", m.Summary, m.Name)
+	if m.Call != "" {
+		fmt.Fprintf(&b, "---@overload fun(args: %s.%s.args): any\n", m.Name, m.Call)
+	}
+	fmt.Fprintf(&b, "%s = {}\n", m.Name)
 	for _, f := range m.Funcs {
 		stub(&b, m.Name, f)
 	}

@@ -14,6 +14,9 @@ func Markdown(m modules.Module) string {
 	if len(m.Aliases) > 0 {
 		fmt.Fprintf(&b, "\nAlso called %s.\n", code(m.Aliases))
 	}
+	if m.Call != "" {
+		fmt.Fprintf(&b, "\n`%s(…)` is `%s.%s(…)`.\n", m.Name, m.Name, m.Call)
+	}
 	for _, f := range m.Funcs {
 		function(&b, m.Name, f)
 	}
