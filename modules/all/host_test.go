@@ -1,26 +1,34 @@
 package all_test
 
-import (
-	"github.com/sloth-runner/sloth/modules/all"
-	"github.com/sloth-runner/sloth/modules/spec"
-)
+// exampleHost is what the examples find: files, packages, units and users, in the
+// form that the stand-ins of modulestest keep them.
+func exampleHost() map[string]string {
+	const unit = "LoadState=loaded\nSubState=x\nMainPID=7\nType=forking\nNeedDaemonReload=no\nFragmentPath=/lib/x\n"
+	const off, on = unit + "ActiveState=inactive\nUnitFileState=disabled\n", unit + "ActiveState=active\nUnitFileState=enabled\n"
+	return map[string]string{
+		"/etc/hostname": "web-01\n",
+		"/etc/hosts":    "127.0.0.1 localhost\n",
+		"/etc/motd":     "welcome\n",
+		"/etc/motd.old": "welcome, long ago\n",
+		"/etc/app.conf": "port=8080\ndebug=on\n",
+		"/srv/app/old/": "", "/srv/app/old/x": "",
+		"/var/log/": "",
 
-// ofHost names the functions that change more of a host than its files, which
-// no folder can stand for. The tests of their packages run them: on fakes of
-// the programs, and with the tag lab on a host that may be changed.
-func ofHost(skip, unvaried map[string]string) {
-	files := map[string]bool{"systemd.create_service": true, "systemd.remove_service": true}
-	for _, m := range all.Modules() {
-		switch m.Name {
-		case "pkg", "systemd", "user":
-		default:
-			continue
-		}
-		for _, f := range m.Funcs {
-			if full := m.Name + "." + f.Name; spec.Of(f).Kind == spec.Changer && !files[full] {
-				skip[full] = "it changes the host itself"
-				unvaried[full] = "it changes the host itself"
-			}
-		}
+		"/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\ndeploy:x:1000:1000:Deploy:/home/deploy:/bin/bash\nguest:x:1001:1001::/home/guest:/bin/sh\n",
+		"/etc/group":  "root:x:0:\nnogroup:x:65534:\ndeploy:x:1000:\nguest:x:1001:\nwww-data:x:33:\nadm:x:4:deploy\nold-team:x:50:\n",
+		"/etc/shadow": "root:*:19000:0:99999:7:::\ndeploy:$6$a$b:19000:0:99999:7:::\nguest:!$6$a$b:19000:0:99999:7:::\n",
+
+		"/var/lib/dpkg/standin":               "curl 8.0\nopenssl 3.0.1\ntelnet 0.17\nleftover 1\n",
+		"/var/lib/dpkg/held":                  "curl\n",
+		"/var/lib/apt/lists/standin_Packages": "nginx 1.22\ncurl 8.0\nopenssl 3.0.2\n",
+		"/var/lib/apt/upstream":               "nginx 1.24\ncurl 8.0\nopenssl 3.0.2\n",
+		"/var/lib/apt/orphans":                "leftover\n",
+		"/var/cache/apt/archives/x_1.deb":     "x 1\n",
+		"/tmp/app_1.0_all.deb":                "app 1.0\n",
+
+		"/run/systemd/system/": "", "/run/standin/nginx.service": off, "/run/standin/ssh.service": on,
+		"/run/standin/cups.service":          "LoadState=masked\nActiveState=inactive\nUnitFileState=masked\n",
+		"/run/standin/cron.service":          on,
+		"/etc/systemd/system/oldapp.service": "[Service]\nExecStart=/usr/bin/oldapp\n",
 	}
 }

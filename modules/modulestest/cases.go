@@ -23,6 +23,7 @@ var sections = []string{"task", "diff", "modes", "links", "state", "error", "var
 type archive struct {
 	name     string
 	repeats  bool
+	rooted   bool
 	sections map[string]string
 	before   map[string]string
 	after    map[string]string
@@ -36,7 +37,7 @@ func open(t *testing.T, file string) archive {
 		t.Fatal(err)
 	}
 	a := archive{
-		name: filepath.Base(file), repeats: strings.HasPrefix(string(ar.Comment), "repeats"),
+		name: filepath.Base(file), repeats: strings.HasPrefix(string(ar.Comment), "repeats"), rooted: strings.HasPrefix(string(ar.Comment), "rooted"),
 		sections: map[string]string{}, before: map[string]string{}, after: map[string]string{}, src: map[string]string{},
 	}
 	for _, f := range ar.Files {
@@ -115,6 +116,16 @@ func modeLine(t *testing.T, line string) (os.FileMode, string) {
 	return modules.FileMode(uint32(n)), path
 }
 
+// run is the plan of the case in the folder root, or where there are programs on
+// a host that has root in place of /.
+func (a archive) run(mods []modules.Module, programs *Programs, root string) run {
+	r := run{mods: mods, machine: machine.New(), controller: &Controller{Files: a.src}, root: root, plan: true}
+	if programs != nil {
+		r.machine, r.root = programs.On(r.machine, root), "/"
+	}
+	return r
+}
+
 // Cases runs every case below dir, one folder for each module.
 func Cases(t *testing.T, dir string, mods []modules.Module) {
 	files, err := filepath.Glob(filepath.Join(dir, "*", "*.txtar"))
@@ -129,7 +140,11 @@ func Cases(t *testing.T, dir string, mods []modules.Module) {
 
 func oneCase(t *testing.T, a archive, mods []modules.Module) {
 	root := a.build(t)
-	r := run{mods: mods, machine: machine.New(), controller: &Controller{Files: a.src}, root: root, plan: true}
+	var programs *Programs
+	if a.rooted {
+		programs = NewPrograms(t)
+	}
+	r := a.run(mods, programs, root)
 	before := look(t, root)
 
 	planned := r.do(t, "task.sloth", a.sections["task"])

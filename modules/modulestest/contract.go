@@ -85,7 +85,8 @@ func example(t *testing.T, mods []modules.Module, f modules.Func, o Options, ful
 		t.Skip(why)
 	}
 	root := host(t, o)
-	r := run{mods: mods, machine: Rooted(machine.New(), root), controller: &Controller{Files: o.Controller}, root: "/", plan: true}
+	programs := NewPrograms(t)
+	r := run{mods: mods, machine: programs.On(machine.New(), root), controller: &Controller{Files: o.Controller}, root: "/", plan: true}
 	before := look(t, root)
 	planned := r.do(t, full, f.Example)
 	if planned.err != "" || !planned.changed() {
@@ -113,16 +114,16 @@ func example(t *testing.T, mods []modules.Module, f modules.Func, o Options, ful
 		}
 	}
 	for n := range count.seen {
-		failAt(t, mods, f, o, full, n+1, after)
+		failAt(t, mods, f, o, programs, full, n+1, after)
 	}
 }
 
 // failAt lets the nth change fail. Each file is then the old one or the new
 // one, and another run ends where a good one does.
-func failAt(t *testing.T, mods []modules.Module, f modules.Func, o Options, full string, n int, after tree) {
+func failAt(t *testing.T, mods []modules.Module, f modules.Func, o Options, programs *Programs, full string, n int, after tree) {
 	t.Helper()
 	root := host(t, o)
-	good := Rooted(machine.New(), root)
+	good := programs.On(machine.New(), root)
 	r := run{mods: mods, machine: &faulty{Machine: good, n: n}, controller: &Controller{Files: o.Controller}, root: "/"}
 	before := look(t, root)
 	if failed := r.do(t, full, f.Example); !strings.Contains(failed.err, errInjected.Error()) {
@@ -155,14 +156,21 @@ func vary(t *testing.T, mods []modules.Module, m modules.Module, f modules.Func,
 	if why, skip := o.Unvaried[full]; skip {
 		t.Skip(why)
 	}
+	if len(spec.Of(f).Args) == 0 {
+		return
+	}
 	file := filepath.Join(o.Vary, m.Name, f.Name+".vary")
 	if _, err := os.Stat(file); err != nil {
 		t.Fatalf("nothing proves that its arguments matter: %v", err)
 	}
 	a := open(t, file)
 	proved := map[string]bool{}
+	var programs *Programs
+	if a.rooted {
+		programs = NewPrograms(t)
+	}
 	for _, group := range groups(t, a) {
-		base := outcomeOf(t, mods, a, full, group.base)
+		base := outcomeOf(t, mods, a, programs, full, group.base)
 		for _, change := range group.changes {
 			args := maps.Clone(group.base)
 			if len(change) != 1 {
@@ -171,7 +179,7 @@ func vary(t *testing.T, mods []modules.Module, m modules.Module, f modules.Func,
 			for name, v := range change {
 				args[name] = v
 				proved[name] = true
-				if got := outcomeOf(t, mods, a, full, args); got == base {
+				if got := outcomeOf(t, mods, a, programs, full, args); got == base {
 					t.Errorf("%s = %v makes no difference to %v:\n%s", name, v, group.base, got)
 				}
 			}

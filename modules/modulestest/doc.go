@@ -17,7 +17,8 @@
 // In bodies \r and \0 written as ␍ and ␀ stand for those bytes, and a last ␃
 // takes away the newline before it. In the name of a backup TIME stands for the
 // time ("f.TIME~"). A first line "repeats" in the comment says
-// that another run changes something again.
+// that another run changes something again, and "rooted" that the folder stands
+// for / of a host that has no programs but those of Programs.
 //
 // The arguments of a changing function are each proved to matter by
 // modules/testdata/MODULE/FUNCTION.vary: like a case, with a section vary.lua

@@ -127,6 +127,13 @@ func (f *faulty) WriteFile(ctx context.Context, path string, src io.Reader, o mo
 	return f.Machine.WriteFile(ctx, path, src, o)
 }
 
+func (f *faulty) Run(ctx context.Context, c modules.Cmd) (facts.Answer, error) {
+	if f.fails() {
+		return facts.Answer{}, errInjected
+	}
+	return f.Machine.Run(ctx, c)
+}
+
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, errInjected }

@@ -65,10 +65,10 @@ func groups(t *testing.T, a archive) []group {
 
 // outcomeOf is all that comes of one call: what the plan says, how it ends and
 // what is there afterwards.
-func outcomeOf(t *testing.T, mods []modules.Module, a archive, full string, args map[string]any) string {
+func outcomeOf(t *testing.T, mods []modules.Module, a archive, programs *Programs, full string, args map[string]any) string {
 	t.Helper()
 	root := a.build(t)
-	r := run{mods: mods, machine: machine.New(), controller: &Controller{Files: a.src}, root: root, plan: true}
+	r := a.run(mods, programs, root)
 	planned := r.byName(full, args)
 	r.plan = false
 	done := r.byName(full, args)

@@ -18,7 +18,7 @@ func Module() modules.Module {
 			{Name: "remove", Aliases: []string{"uninstall"}, Summary: "Remove packages.", Returns: result,
 				Example: `pkg.remove("telnet")`, New: func() any { return &remove{options: newOptions()} }},
 			{Name: "update", Aliases: []string{"update_cache", "refresh"}, Summary: "Refresh the lists of what can be installed.", Returns: result,
-				Example: `pkg.update({ cache_age = "1h" })`, New: func() any { return &refresh{options: newOptions()} }},
+				Example: `pkg.update()`, New: func() any { return &refresh{options: newOptions()} }},
 			{Name: "upgrade", Summary: "Bring packages, or all that are installed, to the newest version known.", Returns: result,
 				Example: `pkg.upgrade("openssl")`, New: func() any { return &upgrade{options: newOptions()} }},
 			{Name: "clean", Summary: "Remove downloaded package files.", Returns: result,

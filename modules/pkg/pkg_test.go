@@ -15,93 +15,42 @@ import (
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-// The fakes keep what is installed in $DB/installed and what can be in
-// $DB/lists, as lines of a name and a version. They fail on anything they were
-// not made for.
-const (
-	fakeQuery = `#!/bin/sh
-[ "$1" = -W ] || { echo "unexpected: $*" >&2; exit 99; }
-shift 3
-[ $# -gt 0 ] || set -- $(cut -d' ' -f1 "$DB/installed")
-rc=0
-for n; do
-	v=$(sed -n "s/^$n //p" "$DB/installed")
-	if [ -n "$v" ]; then printf '%s\tall\tinstalled\t%s\n' "$n" "$v"; else echo "no packages found matching $n" >&2; rc=1; fi
-done
-exit $rc
-`
-	fakeCache = `#!/bin/sh
-[ "$1" = policy ] || { echo "unexpected: $*" >&2; exit 99; }
-shift 2
-for n; do
-	v=$(sed -n "s/^$n //p" "$DB/lists" | tail -n1)
-	[ -z "$v" ] || printf '%s:\n  Installed: x\n  Candidate: %s\n  Version table:\n' "$n" "$v"
-done
-`
-	fakeGet = `#!/bin/sh
-echo "$*" >> "$DB/calls"
-[ "$DEBIAN_FRONTEND" = noninteractive ] || { echo "E: would ask" >&2; exit 98; }
-if [ -s "$DB/locked" ]; then
-	sed -i 1d "$DB/locked"
-	echo "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)" >&2
-	exit 100
-fi
-while [ "${1#-}" != "$1" ]; do [ "$1" = -o ] && shift; shift; done
-verb=$1; shift
-while [ $# -gt 0 ] && [ "${1#-}" != "$1" ]; do shift; done
-case $verb in
-update) cp "$DB/upstream" "$DB/lists" ;;
-install) for n; do
-	p=${n%%=*}; v=$(sed -n "s/^$p //p" "$DB/lists" | tail -n1)
-	[ "$p" = "$n" ] || v=$(grep -x "$p ${n#*=}" "$DB/lists" | cut -d' ' -f2)
-	[ -n "$v" ] || { echo "E: Version '${n#*=}' for '$p' was not found" >&2; exit 100; }
-	sed -i "/^$p /d" "$DB/installed"; echo "$p $v" >> "$DB/installed"
-done ;;
-remove|purge) for n; do sed -i "/^$n /d" "$DB/installed"; done ;;
-*) echo "unexpected: $verb" >&2; exit 99 ;;
-esac
-`
-)
-
 type host struct {
-	dir     string
-	machine modules.Machine
-	overlay *machine.Overlay
-	logged  []string
+	root     string
+	programs *modulestest.Programs
+	machine  modules.Machine
+	overlay  *machine.Overlay
+	logged   []string
 }
 
 // fakeHost has apt; lists are as old as age, and there are none when it is
 // negative.
 func fakeHost(t *testing.T, installed, lists, upstream string, age time.Duration) *host {
 	t.Helper()
-	dir := t.TempDir()
-	put := func(path, text string, mode os.FileMode) {
-		t.Helper()
-		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("bin/dpkg-query", fakeQuery, 0o755)
-	put("bin/apt-cache", fakeCache, 0o755)
-	put("bin/apt-get", fakeGet, 0o755)
-	put("db/installed", installed, 0o644)
-	put("db/lists", lists, 0o644)
-	put("db/upstream", upstream, 0o644)
-	put("root/var/lib/apt/lists/lock", "", 0o644)
+	h := &host{root: t.TempDir(), programs: modulestest.NewPrograms(t)}
+	h.machine = h.programs.On(machine.New(), h.root)
+	h.put(t, "/var/lib/dpkg/standin", installed)
+	h.put(t, "/var/lib/apt/upstream", upstream)
+	h.put(t, "/var/lib/apt/lists/lock", "")
 	if age >= 0 {
-		put("root/var/lib/apt/lists/deb_Packages", "", 0o644)
+		h.put(t, "/var/lib/apt/lists/standin_Packages", lists)
 		at := time.Now().Add(-age)
-		if err := os.Chtimes(filepath.Join(dir, "root/var/lib/apt/lists"), at, at); err != nil {
+		if err := os.Chtimes(filepath.Join(h.root, "/var/lib/apt/lists"), at, at); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
-	t.Setenv("DB", filepath.Join(dir, "db"))
-	return &host{dir: dir, machine: modulestest.Rooted(machine.New(), filepath.Join(dir, "root"))}
+	return h
+}
+
+func (h *host) put(t *testing.T, path, text string) {
+	t.Helper()
+	path = filepath.Join(h.root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
@@ -132,16 +81,7 @@ func (h *host) call(t *testing.T, name string, args map[string]any) (any, string
 // calls are the command lines of apt-get without what all of them have.
 func (h *host) calls(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, "db/calls"))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	var out []string
-	for line := range strings.Lines(string(b)) {
-		_, line, _ = strings.Cut(strings.TrimSpace(line), "Dpkg::Use-Pty=0 ")
-		out = append(out, line)
-	}
-	return strings.Join(out, "; ")
+	return strings.ReplaceAll(strings.Join(h.programs.Calls(t), "; "), "apt-get ", "")
 }
 
 func args(kv ...any) map[string]any {
@@ -212,12 +152,9 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-func TestHeldLock(t *testing.T) {
+func TestFault50HeldLock(t *testing.T) {
 	h := fakeHost(t, "", "nginx 1\n", "", 0)
-	lock := filepath.Join(h.dir, "db/locked")
-	if err := os.WriteFile(lock, []byte("once\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	h.put(t, "/var/lib/apt/locked", "nginx\n")
 	if _, _, err := h.call(t, "install", args("name", "nginx")); err != nil {
 		t.Fatal(err)
 	}
@@ -225,16 +162,10 @@ func TestHeldLock(t *testing.T) {
 	if strings.Join(h.logged, "\n") != want {
 		t.Errorf("it said %q", h.logged)
 	}
-	if err := os.WriteFile(lock, []byte("1\n2\n3\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	h.put(t, "/var/lib/apt/locked", "nginx\nnginx\nnginx\n")
 	_, _, err := h.call(t, "remove", args("name", "nginx", "lock_timeout", "1s"))
 	if err == nil || !strings.Contains(err.Error(), "pkg.remove: apt-get remove nginx: another package manager did not finish within 1s: Could not get lock") {
 		t.Errorf("%v", err)
-	}
-	b, err := os.ReadFile(filepath.Join(h.dir, "db/calls"))
-	if err != nil || !strings.Contains(string(b), "DPkg::Lock::Timeout=1 ") || !strings.Contains(string(b), "--force-confold") {
-		t.Errorf("%s, %v", b, err)
 	}
 }
 

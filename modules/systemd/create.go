@@ -53,6 +53,7 @@ type create struct {
 
 	want *hostfile.Want
 	file bool // the file differs
+	told bool // systemd has read the file as it is on disk
 	unit Unit
 	acts []string // verbs after that
 }
@@ -143,18 +144,19 @@ func (c *create) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error
 	if err != nil {
 		return d, err
 	}
-	c.file, c.acts, c.unit = !d.Empty(), nil, Unit{Name: c.Name, Props: map[string]string{}}
+	c.file, c.told, c.acts, c.unit = !d.Empty(), true, nil, Unit{Name: c.Name, Props: map[string]string{}}
 	if !booted(v) {
 		if c.Enable || c.Start {
 			return d, errors.New("this host does not run systemd, so the service can be neither enabled nor started")
 		}
 		return d, nil
 	}
-	if !c.Enable && !c.Start {
-		return d, nil
-	}
 	if c.unit, err = One(ctx, v, c.Name); err != nil {
 		return d, err
+	}
+	// A run that was cut off may have written the file and no more.
+	if c.told = c.unit.Props["NeedDaemonReload"] != "yes"; !c.told && !c.file {
+		d.Add(modules.Change{What: c.Name, Attr: "unit file", Before: "changed", After: "read again"})
 	}
 	if c.Enable && !c.unit.Enabled() {
 		c.acts = append(c.acts, "enable")
@@ -164,7 +166,7 @@ func (c *create) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error
 	case c.Start && !c.unit.Active():
 		c.acts = append(c.acts, "start")
 		d.Add(modules.Change{What: c.Name, Attr: "state", Before: c.unit.State(), After: active})
-	case c.Start && c.file:
+	case c.Start && (c.file || !c.told):
 		c.acts = append(c.acts, "restart")
 		d.Add(modules.Change{What: c.Name, Attr: "restart", Before: c.unit.State(), After: "restarted"})
 	}
@@ -177,6 +179,8 @@ func (c *create) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) e
 		if err := c.want.Apply(ctx, m); err != nil {
 			return err
 		}
+	}
+	if c.file || !c.told {
 		if err := tell(ctx, m, c.Folder); err != nil {
 			return err
 		}

@@ -14,76 +14,37 @@ import (
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-// fakeSystemctl keeps units as files of properties in $UNITS, and fails on
-// anything it was not made for.
-const fakeSystemctl = `#!/bin/sh
-echo "$*" >> "$UNITS/../calls"
-while [ "${1#--no-}" != "$1" ]; do shift; done
-verb=$1; shift
-while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done
-[ $# -gt 0 ] && shift
-name=$1
-set_to() { sed -i "s/^$1=.*/$1=$2/" "$UNITS/$name"; }
-case $verb in
-show)
-	first=1
-	for n; do
-		[ -n "$first" ] || echo
-		first=
-		[ "$n" = sshd.service ] && n=ssh.service
-		if [ -f "$UNITS/$n" ]; then echo "Id=$n"; cat "$UNITS/$n"
-		else printf 'Id=%s\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\n' "$n"; fi
-	done ;;
-start)
-	if grep -q '^Broken=start' "$UNITS/$name"; then
-		echo "Job for $name failed because the control process exited with error code." >&2
-		echo "See \"systemctl status $name\" and \"journalctl -xeu $name\" for details." >&2
-		exit 1
-	fi
-	if grep -q '^Broken=soon' "$UNITS/$name"; then set_to ActiveState failed; else set_to ActiveState active; fi ;;
-stop) set_to ActiveState inactive ;;
-restart|reload) ;;
-enable) set_to UnitFileState enabled ;;
-disable) set_to UnitFileState disabled ;;
-mask) set_to LoadState masked; set_to UnitFileState masked ;;
-unmask) set_to LoadState loaded; set_to UnitFileState disabled ;;
-daemon-reload) set_to NeedDaemonReload no 2>/dev/null; sed -i s/NeedDaemonReload=yes/NeedDaemonReload=no/ "$UNITS"/* ;;
-*) echo "unexpected: $verb" >&2; exit 99 ;;
-esac
-`
-
 type host struct {
-	dir     string
-	machine modules.Machine
-	overlay *machine.Overlay
-	logged  []string
+	root     string
+	programs *modulestest.Programs
+	machine  modules.Machine
+	overlay  *machine.Overlay
+	logged   []string
 }
 
 // fakeHost is a folder that looks like a host with systemd.
 func fakeHost(t *testing.T, units map[string]string) *host {
 	t.Helper()
-	dir := t.TempDir()
-	put := func(path, text string, mode os.FileMode) {
-		t.Helper()
-		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put("bin/systemctl", fakeSystemctl, 0o755)
-	put("bin/journalctl", "#!/bin/sh\necho 'cannot bind to port 80'\necho 'giving up'\n", 0o755)
-	put("root/run/systemd/system/x", "", 0o644)
-	put("root/etc/systemd/system/x", "", 0o644)
-	put("units/x", "", 0o644)
+	h := &host{root: t.TempDir(), programs: modulestest.NewPrograms(t)}
+	h.machine = h.programs.On(machine.New(), h.root)
+	h.put(t, "/run/standin/journal", "cannot bind to port 80\ngiving up\n")
+	h.put(t, "/run/systemd/system/x", "")
+	h.put(t, "/etc/systemd/system/x", "")
 	for name, text := range units {
-		put("units/"+name, strings.ReplaceAll(text, " ", "\n")+"\n", 0o644)
+		h.put(t, "/run/standin/"+name, strings.ReplaceAll(text, " ", "\n")+"\n")
 	}
-	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
-	t.Setenv("UNITS", filepath.Join(dir, "units"))
-	return &host{dir: dir, machine: modulestest.Rooted(machine.New(), filepath.Join(dir, "root"))}
+	return h
+}
+
+func (h *host) put(t *testing.T, path, text string) {
+	t.Helper()
+	path = filepath.Join(h.root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
 }
 
 const (
@@ -125,17 +86,7 @@ func text(d modules.Diff) string {
 
 func (h *host) calls(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, "calls"))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	var out []string
-	for line := range strings.Lines(string(b)) {
-		if line = strings.TrimSpace(line); !strings.Contains(line, " show ") && !strings.HasPrefix(line, "show ") {
-			out = append(out, strings.TrimPrefix(line, "--no-pager --no-ask-password "))
-		}
-	}
-	return strings.Join(out, "; ")
+	return strings.ReplaceAll(strings.TrimSpace(strings.Join(h.programs.Calls(t), "; ")), "systemctl ", "")
 }
 
 func name(n ...any) map[string]any { return map[string]any{"name": n} }
@@ -287,30 +238,37 @@ func TestCreateAndRemove(t *testing.T) {
 	}
 }
 
+// A run that was cut off between the file and daemon-reload is made whole.
+func TestUnitFileThatWasNotRead(t *testing.T) {
+	h := fakeHost(t, map[string]string{"app.service": stopped})
+	args := map[string]any{"name": "app", "exec_start": "/bin/app"}
+	if _, _, err := h.call(t, "create_service", args); err != nil {
+		t.Fatal(err)
+	}
+	h.put(t, "/run/standin/app.service", strings.ReplaceAll(strings.Replace(stopped, "Reload=no", "Reload=yes", 1), " ", "\n")+"\n")
+	for _, want := range []string{"app.service unit file: changed -> read again", ""} {
+		if _, said, err := h.call(t, "create_service", args); err != nil || said != want {
+			t.Errorf("%q, %v; wanted %q", said, err, want)
+		}
+	}
+	if got := h.calls(t); got != "daemon-reload; daemon-reload" {
+		t.Errorf("it ran %q", got)
+	}
+}
+
 // Without systemd there are scripts in /etc/init.d.
 func TestClassic(t *testing.T) {
 	h := fakeHost(t, nil)
-	root := filepath.Join(h.dir, "root")
-	if err := os.RemoveAll(filepath.Join(root, "run/systemd")); err != nil {
+	if err := os.RemoveAll(filepath.Join(h.root, "run/systemd")); err != nil {
 		t.Fatal(err)
 	}
-	for path, text := range map[string]string{
-		filepath.Join(root, "etc/init.d/app"):  "",
-		filepath.Join(root, "etc/rc2.d/S01on"): "", filepath.Join(root, "etc/init.d/on"): "",
-		filepath.Join(root, "etc/rc2.d/K01off"): "", filepath.Join(root, "etc/init.d/off"): "",
-		filepath.Join(h.dir, "bin/service"): `#!/bin/sh
-echo "service $*" >> "$UNITS/../calls"
-[ "$2" != status ] || [ "$1" = on ] || exit 3
-`,
-		filepath.Join(h.dir, "bin/update-rc.d"): "#!/bin/sh\necho \"update-rc.d $*\" >> \"$UNITS/../calls\"\n",
-	} {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+	for _, path := range []string{"/etc/init.d/app", "/etc/init.d/on", "/etc/rc2.d/S01on", "/etc/init.d/off", "/etc/rc2.d/K01off"} {
+		h.put(t, path, "")
 	}
+	h.programs.Put(t, "service", `[ "$2" != status ] || { [ "$1" = on ] || exit 3; exit 0; }
+called "$@"
+`)
+	h.programs.Put(t, "update-rc.d", `called "$@"`)
 	for _, c := range []struct{ verb, unit, diff string }{
 		{"start", "app", "app.service state: inactive -> active"}, {"start", "on", ""}, {"stop", "on", "on.service state: active -> inactive"},
 		{"enable", "app", "app.service enablement: disabled -> enabled"}, {"enable", "off", "off.service enablement: disabled -> enabled"},
@@ -320,14 +278,8 @@ echo "service $*" >> "$UNITS/../calls"
 			t.Errorf("%s %s: %q, %v", c.verb, c.unit, said, err)
 		}
 	}
-	var ran []string
-	for _, call := range strings.Split(h.calls(t), "; ") {
-		if !strings.HasSuffix(call, " status") {
-			ran = append(ran, call)
-		}
-	}
 	want := "service app start; service on stop; update-rc.d app defaults; update-rc.d off enable; update-rc.d on disable; service on restart"
-	if got := strings.Join(ran, "; "); got != want {
+	if got := h.calls(t); got != want {
 		t.Errorf("it ran\n%s\nwanted\n%s", got, want)
 	}
 	if _, _, err := h.call(t, "mask", name("app")); err == nil || !strings.Contains(err.Error(), "only systemd can mask services") {

@@ -21,37 +21,33 @@ const (
 	shadF  = "root:*:19000:0:99999:7:::\nbob:$6$a$b:19000:0:99999:7:::\n"
 )
 
-// host is a folder with the databases, and tools that write down how they were
-// called, and what they were told.
+// host is a folder with the databases, and stand-ins for the tools.
 type host struct {
-	dir     string
-	machine modules.Machine
-	overlay *machine.Overlay
+	root     string
+	programs *modulestest.Programs
+	machine  modules.Machine
+	overlay  *machine.Overlay
 }
 
 func fakeHost(t *testing.T) *host {
 	t.Helper()
-	dir := t.TempDir()
-	put := func(path, text string, mode os.FileMode) {
-		t.Helper()
-		path = filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
+	h := &host{root: t.TempDir(), programs: modulestest.NewPrograms(t)}
+	h.machine = h.programs.On(machine.New(), h.root)
+	h.put(t, "/etc/passwd", passwd)
+	h.put(t, "/etc/group", groupF)
+	h.put(t, "/etc/shadow", shadF)
+	return h
+}
+
+func (h *host) put(t *testing.T, path, text string) {
+	t.Helper()
+	path = filepath.Join(h.root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	put("root/etc/passwd", passwd, 0o644)
-	put("root/etc/group", groupF, 0o644)
-	put("root/etc/shadow", shadF, 0o600)
-	for _, tool := range []string{"useradd", "usermod", "userdel", "groupadd", "groupmod", "groupdel", "chpasswd"} {
-		put("bin/"+tool, "#!/bin/sh\necho \""+tool+" $*\" >> \"$DB/calls\"\ncat >> \"$DB/calls\"\n", 0o755)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	put("bin/getent", "#!/bin/sh\nexit 2\n", 0o755)
-	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
-	t.Setenv("DB", dir)
-	return &host{dir: dir, machine: modulestest.Rooted(machine.New(), filepath.Join(dir, "root"))}
 }
 
 func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
@@ -85,12 +81,7 @@ func (h *host) call(t *testing.T, name string, args map[string]any) (any, string
 
 func (h *host) calls(t *testing.T) string {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, "calls"))
-	if err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
-	}
-	text := strings.ReplaceAll(string(b), " \n", "\n") // a tool without arguments leaves a blank
-	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	return strings.ReplaceAll(strings.Join(h.programs.Calls(t), "; "), " ; ", "; ") // a tool without arguments leaves a blank
 }
 
 func args(kv ...any) map[string]any {
@@ -116,11 +107,11 @@ func TestChanges(t *testing.T) {
 			"useradd -M -r -u 1234 -g web -c A B -G ops,web -- new", ""},
 		{"create", args("name", "new", "skeleton", "/srv/skel"), "user new state: absent -> present", "useradd -m -k /srv/skel -- new", ""},
 		{"create", args("name", "ann"), "user ann state: absent -> present", "useradd -m -g ann -- ann", ""},
-		{"create", args("name", "new", "password", secret), "user new state: absent -> present; user new password: hidden", "useradd -m -- new; chpasswd; new:hunter2", ""},
+		{"create", args("name", "new", "password", secret), "user new state: absent -> present; user new password: hidden", "useradd -m -- new; chpasswd; < new:hunter2", ""},
 		{"create", args("name", "bob", "shell", "/bin/sh", "groups", "web", "comment", "Bob", "password", "$6$a$b"), "", "", ""},
-		{"create", args("name", "bob", "password", "$6$c$d"), "user bob password: hidden", "chpasswd -e; bob:$6$c$d", ""},
+		{"create", args("name", "bob", "password", "$6$c$d"), "user bob password: hidden", "chpasswd -e; < bob:$6$c$d", ""},
 		{"create", args("name", "bob", "password", secret), "", "", ""},
-		{"create", args("name", "bob", "password", secret, "update_password", "always"), "user bob password: hidden", "chpasswd; bob:hunter2", ""},
+		{"create", args("name", "bob", "password", secret, "update_password", "always"), "user bob password: hidden", "chpasswd; < bob:hunter2", ""},
 		{"modify", args("name", "bob", "groups", []any{"ops"}), "user bob groups: web -> ops,web", "usermod -G ops,web -- bob", ""},
 		{"modify", args("name", "bob", "groups", []any{"ops"}, "append", false), "user bob groups: web -> ops", "usermod -G ops -- bob", ""},
 		{"modify", args("name", "bob", "groups", []any{}, "append", false), "user bob groups: web -> ", "usermod -G  -- bob", ""},
