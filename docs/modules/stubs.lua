@@ -1173,6 +1173,68 @@ function user.group_members(name) end
 ---@return any # list of what group_get_info returns
 function user.group_list() end
 
+---@class authorized_key.present.args
+---@field user? string User whom the keys let in
+---@field name? string User whom the keys let in
+---@field key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field keys? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field file? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field src? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field path? string File of the host to write, instead of .ssh/authorized_keys in the home of the user
+---@field options? string Options of the keys, instead of those in their lines: 'no-pty,command="/bin/backup"'
+---@field key_options? string Options of the keys, instead of those in their lines: 'no-pty,command="/bin/backup"'
+---@field comment? string Comment of the keys, instead of those in their lines
+---@field exclusive? boolean Remove all other keys; comment lines stay
+---@field manage_dir? boolean Make the folder, and keep it 0700 and the user's; it is kept so unless path is given
+
+---@class authorized_key.absent.args
+---@field user? string User whom the keys let in
+---@field name? string User whom the keys let in
+---@field key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field keys? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field file? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field src? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field path? string File of the host to write, instead of .ssh/authorized_keys in the home of the user
+
+---@class authorized_key.list.args
+---@field user? string User whom the keys let in
+---@field name? string User whom the keys let in
+---@field path? string File of the host to read, instead of .ssh/authorized_keys in the home of the user
+
+---Keys that may log in as a user over SSH; raises when a key is none, with its line.
+---@class authorized_keylib
+authorized_key = {}
+
+---Let keys log in as a user, each with the options said and no others.
+---
+---    authorized_key.present("root", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBhRcXGhT0mZr3l2Z2cY0d0b7wB4T3d9dmCqS6yE0qkV ann@example")
+---@param user string|authorized_key.present.args User whom the keys let in
+---@param key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@param args? authorized_key.present.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function authorized_key.present(user, key, args) end
+authorized_key.add = authorized_key.present
+
+---Let keys no longer log in as a user.
+---
+---    authorized_key.absent("root", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy")
+---@param user string|authorized_key.absent.args User whom the keys let in
+---@param key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@param args? authorized_key.absent.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function authorized_key.absent(user, key, args) end
+authorized_key.remove = authorized_key.absent
+
+---List the keys that may log in as a user; lines that are no keys are left out.
+---
+---    local keys = authorized_key.list("root")
+---@param user string|authorized_key.list.args User whom the keys let in
+---@param args? authorized_key.list.args
+---@return any # list of {type, key, comment, options, fingerprint, line}
+function authorized_key.list(user, args) end
+
+authorized_keys = authorized_key
+
 ---@class systemd.enable.args
 ---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
 ---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service

@@ -4,6 +4,7 @@ package all
 
 import (
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/authorizedkey"
 	"github.com/sloth-runner/sloth/modules/data"
 	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
@@ -32,6 +33,7 @@ func Modules() []modules.Module {
 		exec.Module(),
 		pkg.Module(),
 		user.Module(),
+		authorizedkey.Module(),
 		systemd.Module(),
 		infratest.Module(),
 		waitfor.Module(),
