@@ -728,6 +728,12 @@ pkg.dependencies = pkg.deps
 ---@field system? boolean Take the number of a new user from those of the system
 ---@field password? string Password as a crypt hash ($6$…), or as a secret in the clear
 ---@field update_password? "on_create"|"always" When a password in the clear is set: where there is none yet, or at every call
+---@field expires? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
+---@field expiry? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
+---@field state? "present"|"absent" Whether the user must exist; absent is user.delete
+---@field remove_home? boolean With state = "absent": remove the home folder and mail too
+---@field remove? boolean With state = "absent": remove the home folder and mail too
+---@field force? boolean With state = "absent": also while processes of the user run
 
 ---@class user.modify.args
 ---@field name? string Name of the user
@@ -747,6 +753,8 @@ pkg.dependencies = pkg.deps
 ---@field full_name? string Comment, often the full name
 ---@field password? string Password as a crypt hash ($6$…), or as a secret in the clear
 ---@field update_password? "on_create"|"always" When a password in the clear is set: where there is none yet, or at every call
+---@field expires? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
+---@field expiry? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
 
 ---@class user.delete.args
 ---@field name? string Name of the user
@@ -812,6 +820,33 @@ pkg.dependencies = pkg.deps
 ---@field group? string[]|string The group, or a list of them
 ---@field groups? string[]|string The group, or a list of them
 
+---@class user.set_expiry.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field expires? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
+---@field expiry? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
+---@field date? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
+
+---@class user.expire_password.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.run_as.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+---@field command? string Command for /bin/sh
+---@field cmd? string Command for /bin/sh
+---@field workdir? string Folder to run in; by default the task's
+---@field cwd? string Folder to run in; by default the task's
+---@field chdir? string Folder to run in; by default the task's
+---@field env? table<string, string> Variables on top of the task's and of HOME, USER and LOGNAME
+---@field stdin? string What the command reads; nothing by default
+---@field input? string What the command reads; nothing by default
+---@field timeout? string|number Kills the command and everything it started after this long
+
 ---@class user.exists.args
 ---@field name? string Name of the user
 ---@field username? string Name of the user
@@ -858,6 +893,11 @@ pkg.dependencies = pkg.deps
 ---@field user? string Name of the user
 
 ---@class user.is_system_user.args
+---@field name? string Name of the user
+---@field username? string Name of the user
+---@field user? string Name of the user
+
+---@class user.get_last_login.args
 ---@field name? string Name of the user
 ---@field username? string Name of the user
 ---@field user? string Name of the user
@@ -1010,6 +1050,30 @@ function user.add_to_group(name, group) end
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function user.remove_from_group(name, group) end
 
+---Set the date from which on nobody can log in as the user.
+---
+---    user.set_expiry("deploy", "2030-12-31")
+---@param name string|user.set_expiry.args Name of the user
+---@param expires? string Date such as "2030-12-31" from which on nobody can log in as the user, or "never"
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.set_expiry(name, expires) end
+
+---Ask for a new password at the next login.
+---
+---    user.expire_password("deploy")
+---@param name string|user.expire_password.args Name of the user
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function user.expire_password(name) end
+
+---Run a command as a user, which only root can; raises nothing when the command fails.
+---
+---    local r = user.run_as("root", "id -un")
+---@param name string|user.run_as.args Name of the user
+---@param command? string Command for /bin/sh
+---@param args? user.run_as.args
+---@return any # {success, changed, exit_code, stdout, stderr, error, duration}
+function user.run_as(name, command, args) end
+
 ---Tell whether there is a user of that name.
 ---
 ---    local yes = user.exists("root")
@@ -1080,6 +1144,13 @@ function user.is_locked(name) end
 ---@param name string|user.is_system_user.args Name of the user
 ---@return any # boolean
 function user.is_system_user(name) end
+
+---Tell when and from where a user last logged in; nil when it never did.
+---
+---    local ok, l = pcall(user.get_last_login, "root")
+---@param name string|user.get_last_login.args Name of the user
+---@return any # {time (Unix seconds), date, terminal, host} or nil
+function user.get_last_login(name) end
 
 ---List the users of the host's own file.
 ---
@@ -1234,6 +1305,59 @@ authorized_key.remove = authorized_key.absent
 function authorized_key.list(user, args) end
 
 authorized_keys = authorized_key
+
+---@class known_hosts.present.args
+---@field name? string The host: a name, an address, [host]:port, or a pattern as it stands in the file
+---@field host? string The host: a name, an address, [host]:port, or a pattern as it stands in the file
+---@field path? string The file; without it .ssh/known_hosts in the home of the user the task runs as
+---@field key? string[]|string The public keys, several lines or a list; a line may begin with a marker and names, as in the file
+---@field keys? string[]|string The public keys, several lines or a list; a line may begin with a marker and names, as in the file
+---@field hash_host? boolean Hide the name as ssh does with HashKnownHosts
+---@field hash? boolean Hide the name as ssh does with HashKnownHosts
+
+---@class known_hosts.absent.args
+---@field name? string The host: a name, an address, [host]:port, or a pattern as it stands in the file
+---@field host? string The host: a name, an address, [host]:port, or a pattern as it stands in the file
+---@field path? string The file; without it .ssh/known_hosts in the home of the user the task runs as
+---@field key? string[]|string Keys to forget; without it all those of the host that have no marker
+---@field keys? string[]|string Keys to forget; without it all those of the host that have no marker
+
+---@class known_hosts.list.args
+---@field name? string Only the keys of this host
+---@field host? string Only the keys of this host
+---@field path? string The file; without it .ssh/known_hosts in the home of the user the task runs as
+
+---Keys by which the SSH client of a host recognizes others; raises when a key is none, with its line.
+---@class known_hostslib
+known_hosts = {}
+
+---Let the SSH client know a host by its keys; another key of the same type is replaced.
+---
+---    known_hosts.present({ name = "git.example.com", key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBhRcXGhT0mZr3l2Z2cY0d0b7wB4T3d9dmCqS6yE0qkV", path = "/etc/ssh/ssh_known_hosts" })
+---@param name string|known_hosts.present.args The host: a name, an address, [host]:port, or a pattern as it stands in the file
+---@param key? string[]|string The public keys, several lines or a list; a line may begin with a marker and names, as in the file
+---@param args? known_hosts.present.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function known_hosts.present(name, key, args) end
+known_hosts.add = known_hosts.present
+
+---Let the SSH client forget a host, or one of its keys; other names on a line stay, and so do marked lines.
+---
+---    known_hosts.absent({ name = "old.example.com", path = "/etc/ssh/ssh_known_hosts" })
+---@param name string|known_hosts.absent.args The host: a name, an address, [host]:port, or a pattern as it stands in the file
+---@param key? string[]|string Keys to forget; without it all those of the host that have no marker
+---@param args? known_hosts.absent.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function known_hosts.absent(name, key, args) end
+known_hosts.remove = known_hosts.absent
+
+---List the keys in the file, or those of one host; the name of a hashed line is its hash.
+---
+---    local keys = known_hosts.list({ path = "/etc/ssh/ssh_known_hosts" })
+---@param name? string|known_hosts.list.args Only the keys of this host
+---@param args? known_hosts.list.args
+---@return any # list of {names, marker, type, key, comment, hashed, fingerprint, line}
+function known_hosts.list(name, args) end
 
 ---@class systemd.enable.args
 ---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
@@ -1481,6 +1605,90 @@ function systemd.create_service(name, args) end
 function systemd.remove_service(name, args) end
 
 service = systemd
+
+---@class cron.present.args
+---@field name? string Name of the job, by which it is found again; a comment in the crontab holds it
+---@field job? string Command to run; cron takes a % for the end of the line unless it is written \%
+---@field command? string Command to run; cron takes a % for the end of the line unless it is written \%
+---@field cmd? string Command to run; cron takes a % for the end of the line unless it is written \%
+---@field minute? string Minutes, 0 to 59: a number, * for all, lists (0,30), ranges (10-20) and steps (*/5)
+---@field hour? string Hours, 0 to 23, in the same form
+---@field day? string Days of the month, 1 to 31, in the same form
+---@field dom? string Days of the month, 1 to 31, in the same form
+---@field month? string Months, 1 to 12 or jan to dec, in the same form
+---@field weekday? string Days of the week, 0 (Sunday) to 7 (Sunday again) or sun to sat, in the same form
+---@field dow? string Days of the week, 0 (Sunday) to 7 (Sunday again) or sun to sat, in the same form
+---@field special_time? "reboot"|"yearly"|"annually"|"monthly"|"weekly"|"daily"|"hourly" A named time instead of the five fields
+---@field disabled? boolean Keep the job in the crontab as a comment, so that it does not run
+---@field state? "present"|"absent" Whether there must be such a job
+---@field user? string Whose crontab, without it that of the user the task runs as; in a cron_file the user that runs the job
+---@field cron_file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+---@field file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+---@field backup? boolean Keep the old crontab: a cron_file beside the new one, as NAME.TIME~, a user's in /var/tmp
+
+---@class cron.absent.args
+---@field name? string Name of the job
+---@field user? string Whose crontab, without it that of the user the task runs as; in a cron_file the user that runs the job
+---@field cron_file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+---@field file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+---@field backup? boolean Keep the old crontab: a cron_file beside the new one, as NAME.TIME~, a user's in /var/tmp
+
+---@class cron.env.args
+---@field name? string Name of the variable, such as PATH or MAILTO
+---@field value? string Its value, without quotes; cron does not fill in other variables
+---@field job? string Its value, without quotes; cron does not fill in other variables
+---@field insertafter? string Variable behind which a new one goes; without it on top
+---@field insert_after? string Variable behind which a new one goes; without it on top
+---@field insertbefore? string Variable before which a new one goes
+---@field insert_before? string Variable before which a new one goes
+---@field state? "present"|"absent" Whether the variable must be set
+---@field user? string Whose crontab, without it that of the user the task runs as; in a cron_file the user that runs the job
+---@field cron_file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+---@field file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+---@field backup? boolean Keep the old crontab: a cron_file beside the new one, as NAME.TIME~, a user's in /var/tmp
+
+---@class cron.list.args
+---@field user? string Whose crontab, without it that of the user the task runs as; in a cron_file the user that runs the job
+---@field cron_file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+---@field file? string File of its own instead of a user's crontab: a name in /etc/cron.d, or a path
+
+---Jobs that cron runs, in users' crontabs and in /etc/cron.d; raises when cron would not understand them.
+---@class cronlib
+cron = {}
+
+---Let cron run a job, known by its name.
+---
+---    cron.present({ name = "backup", minute = 15, hour = 3, user = "root", job = "/usr/local/bin/backup", cron_file = "backup" })
+---@param name string|cron.present.args Name of the job, by which it is found again; a comment in the crontab holds it
+---@param args? cron.present.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function cron.present(name, args) end
+cron.job = cron.present
+
+---Remove a job; a file that holds nothing else goes too.
+---
+---    cron.absent({ name = "old report", cron_file = "reports" })
+---@param name string|cron.absent.args Name of the job
+---@param args? cron.absent.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function cron.absent(name, args) end
+cron.remove = cron.absent
+
+---Set or remove a variable that the jobs of a crontab see.
+---
+---    cron.env({ name = "MAILTO", value = "ops@example.com", cron_file = "backup" })
+---@param name string|cron.env.args Name of the variable, such as PATH or MAILTO
+---@param value? string Its value, without quotes; cron does not fill in other variables
+---@param args? cron.env.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function cron.env(name, value, args) end
+
+---List the jobs of a crontab, and its variables.
+---
+---    local jobs, vars = cron.list({ cron_file = "e2scrub_all" })
+---@param args? cron.list.args
+---@return any # list of {name, job, user, minute, hour, day, month, weekday, special_time, disabled}, and a table of the variables
+function cron.list(args) end
 
 ---@class infra_test.file_exists.args
 ---@field path? string The file or folder; links are followed

@@ -5,6 +5,7 @@ package all
 import (
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/authorizedkey"
+	"github.com/sloth-runner/sloth/modules/cron"
 	"github.com/sloth-runner/sloth/modules/data"
 	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
@@ -12,6 +13,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/git"
 	"github.com/sloth-runner/sloth/modules/http"
 	"github.com/sloth-runner/sloth/modules/infratest"
+	"github.com/sloth-runner/sloth/modules/knownhosts"
 	"github.com/sloth-runner/sloth/modules/log"
 	"github.com/sloth-runner/sloth/modules/net"
 	"github.com/sloth-runner/sloth/modules/perf"
@@ -34,7 +36,9 @@ func Modules() []modules.Module {
 		pkg.Module(),
 		user.Module(),
 		authorizedkey.Module(),
+		knownhosts.Module(),
 		systemd.Module(),
+		cron.Module(),
 		infratest.Module(),
 		waitfor.Module(),
 		http.Module(),

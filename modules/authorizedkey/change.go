@@ -251,7 +251,7 @@ func (l *list) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 		return nil, err
 	}
 	out := []any{}
-	for i, line := range split(text) {
+	for i, line := range sshfile.Lines(text) {
 		e, err := parseLine(line)
 		if isComment(line) || err != nil {
 			continue

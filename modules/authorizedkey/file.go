@@ -51,18 +51,6 @@ func (f *file) locate(ctx context.Context, v facts.Viewer) error {
 	return err
 }
 
-// split takes a text apart, without the line ends.
-func split(text string) []string {
-	if text == "" {
-		return nil
-	}
-	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-	for i := range lines {
-		lines[i] = strings.TrimSuffix(lines[i], "\r")
-	}
-	return lines
-}
-
 // check compares the file with what change makes of its lines.
 func (f *file) check(ctx context.Context, v facts.Viewer, change func(lines []string) []string) (modules.Diff, error) {
 	var d modules.Diff
@@ -77,7 +65,7 @@ func (f *file) check(ctx context.Context, v facts.Viewer, change func(lines []st
 	if err != nil {
 		return d, err
 	}
-	lines := split(text)
+	lines := sshfile.Lines(text)
 	after := change(lines)
 	if f.only && slices.Equal(after, lines) {
 		return d, nil

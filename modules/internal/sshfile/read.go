@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/sloth-runner/sloth/facts"
@@ -93,4 +94,16 @@ func unmoved(v facts.Viewer, path string, f io.Reader) error {
 		return nil // root's own link
 	}
 	return fmt.Errorf("read %s: %w", path, errMoved)
+}
+
+// Lines takes a text apart, without the line ends.
+func Lines(text string) []string {
+	if text == "" {
+		return nil
+	}
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(lines[i], "\r")
+	}
+	return lines
 }
