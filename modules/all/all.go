@@ -6,6 +6,7 @@ import (
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/authorizedkey"
 	"github.com/sloth-runner/sloth/modules/cron"
+	"github.com/sloth-runner/sloth/modules/circuit"
 	"github.com/sloth-runner/sloth/modules/data"
 	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
@@ -18,6 +19,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/net"
 	"github.com/sloth-runner/sloth/modules/perf"
 	"github.com/sloth-runner/sloth/modules/pkg"
+	"github.com/sloth-runner/sloth/modules/saga"
 	statemod "github.com/sloth-runner/sloth/modules/state"
 	"github.com/sloth-runner/sloth/modules/systemd"
 	"github.com/sloth-runner/sloth/modules/terraform"
@@ -51,5 +53,7 @@ func Modules() []modules.Module {
 		utils.Module(),
 		validate.Module(),
 		perf.Module(),
+		circuit.Module(),
+		saga.Module(),
 	}
 }

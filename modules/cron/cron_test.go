@@ -1,0 +1,320 @@
+package cron
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	udiff "github.com/aymanbagabas/go-udiff"
+
+	"github.com/sloth-runner/sloth/lua/bind"
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/modules/modulestest"
+)
+
+// fakeCrontab keeps crontabs in $DB/tabs, answers as Debian's does and fails
+// on anything it was not made for.
+const fakeCrontab = `#!/bin/sh
+echo "crontab $*" >> "$DB/calls"
+who=$ME
+if [ "$1" = -u ]; then who=$2; shift 2; fi
+case $who in
+ghost) echo "crontab:  user \` + "`" + `ghost' unknown" >&2; exit 1 ;;
+other) echo "must be privileged to use -u" >&2; exit 1 ;;
+esac
+case $1 in
+-l) [ -f "$DB/tabs/$who" ] || { echo "no crontab for $who" >&2; exit 1; }
+	cat "$DB/tabs/$who" ;;
+-) cat > "$DB/new"
+	if grep -q REFUSED "$DB/new"; then echo '"-":1: bad minute' >&2; echo "errors in crontab file, can't install." >&2; exit 1; fi
+	mv "$DB/new" "$DB/tabs/$who" ;;
+*) echo "unexpected: $*" >&2; exit 99 ;;
+esac
+`
+
+type host struct {
+	dir     string
+	machine modules.Machine
+	overlay *machine.Overlay
+}
+
+func fakeHost(t *testing.T, files map[string]string) *host {
+	t.Helper()
+	dir := t.TempDir()
+	put := func(path, text string, mode os.FileMode) {
+		t.Helper()
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	me := (&table{})
+	name, _ := me.owner()
+	put("bin/crontab", fakeCrontab, 0o755)
+	put("bin/getent", "#!/bin/sh\nexit 2\n", 0o755)
+	put("tabs/x", "", 0o644)
+	put("root/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n", 0o644)
+	put("root/etc/cron.d/x", "", 0o644)
+	put("root/var/tmp/x", "", 0o644)
+	for path, text := range files {
+		put(strings.ReplaceAll(path, "ME", name), text, 0o644)
+	}
+	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	t.Setenv("DB", dir)
+	t.Setenv("ME", name)
+	return &host{dir: dir, machine: modulestest.Rooted(machine.New(), filepath.Join(dir, "root"))}
+}
+
+func (h *host) call(t *testing.T, name string, args map[string]any) ([]any, string, error) {
+	t.Helper()
+	said := ""
+	env := &bind.Env{
+		Call: modules.Call{Machine: h.machine, Workdir: "/srv"},
+		Called: func(r bind.Record) {
+			for _, c := range r.Diff.Changes {
+				if !c.Text {
+					said += fmt.Sprintf("%s %s: %s -> %s\n", c.What, c.Attr, c.Before, c.After)
+					continue
+				}
+				for line := range strings.Lines(udiff.Unified("a", "b", c.Before, c.After)) {
+					if line[0] == '+' && !strings.HasPrefix(line, "+++") || line[0] == '-' && !strings.HasPrefix(line, "---") {
+						said += line
+					}
+				}
+			}
+		},
+	}
+	if h.overlay != nil {
+		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "cron."+name, args)
+	return out, strings.TrimSuffix(said, "\n"), err
+}
+
+func (h *host) read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(h.dir, path))
+	if os.IsNotExist(err) {
+		return "none"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func args(kv ...any) map[string]any {
+	m := map[string]any{}
+	for i := 0; i < len(kv); i += 2 {
+		m[kv[i].(string)] = kv[i+1]
+	}
+	return m
+}
+
+const bobs = `MAILTO="bob"
+# by hand
+*/5 * * * * /usr/bin/poll
+#Ansible: report
+0 6 * * 1 /usr/bin/report
+#Ansible: off
+#@daily /usr/bin/off
+`
+
+func TestChanges(t *testing.T) {
+	for _, c := range []struct {
+		name, function string
+		args           map[string]any
+		diff           string
+		file, after    string // a file below the test's folder, and what it is afterwards
+	}{
+		{"new", "present", args("name", "backup", "minute", int64(15), "hour", "3", "job", "/bin/backup\n"),
+			"+#Ansible: backup\n+15 3 * * * /bin/backup", "tabs/ME", "#Ansible: backup\n15 3 * * * /bin/backup\n"},
+		{"special", "present", args("name", "up", "special_time", "reboot", "job", "/bin/up", "user", "bob"),
+			"+#Ansible: up\n+@reboot /bin/up", "tabs/bob", bobs + "#Ansible: up\n@reboot /bin/up\n"},
+		{"same", "present", args("name", "report", "minute", "0", "hour", "6", "weekday", "1", "job", "/usr/bin/report", "user", "bob"), "", "tabs/bob", bobs},
+		{"other time", "present", args("name", "report", "minute", "0", "hour", "7", "dow", "mon-fri", "job", "/usr/bin/report", "user", "bob"),
+			"-0 6 * * 1 /usr/bin/report\n+0 7 * * mon-fri /usr/bin/report", "tabs/bob", strings.Replace(bobs, "0 6 * * 1", "0 7 * * mon-fri", 1)},
+		{"disabled stays", "present", args("name", "off", "special_time", "daily", "job", "/usr/bin/off", "user", "bob", "disabled", true), "", "tabs/bob", bobs},
+		{"enabled again", "present", args("name", "off", "special_time", "daily", "job", "/usr/bin/off", "user", "bob"),
+			"-#@daily /usr/bin/off\n+@daily /usr/bin/off", "tabs/bob", strings.Replace(bobs, "#@daily", "@daily", 1)},
+		{"adopted", "present", args("name", "poll", "minute", "*/5", "job", "/usr/bin/poll", "user", "bob"),
+			"+#Ansible: poll", "tabs/bob", strings.Replace(bobs, "*/5", "#Ansible: poll\n*/5", 1)},
+		{"gone", "absent", args("name", "report", "user", "bob"),
+			"-#Ansible: report\n-0 6 * * 1 /usr/bin/report", "tabs/bob", strings.Replace(bobs, "#Ansible: report\n0 6 * * 1 /usr/bin/report\n", "", 1)},
+		{"gone by state", "present", args("name", "off", "user", "bob", "state", "absent"),
+			"-#Ansible: off\n-#@daily /usr/bin/off", "tabs/bob", strings.Replace(bobs, "#Ansible: off\n#@daily /usr/bin/off\n", "", 1)},
+		{"never there", "absent", args("name", "nothing", "user", "bob"), "", "tabs/bob", bobs},
+		{"no crontab", "absent", args("name", "nothing"), "", "tabs/ME", "none"},
+		{"variable", "env", args("name", "PATH", "value", "/bin", "user", "bob"), "+PATH=\"/bin\"", "tabs/bob", "PATH=\"/bin\"\n" + bobs},
+		{"variable after", "env", args("name", "PATH", "value", "/bin", "user", "bob", "insertafter", "MAILTO"),
+			"+PATH=\"/bin\"", "tabs/bob", strings.Replace(bobs, "# by hand", "PATH=\"/bin\"\n# by hand", 1)},
+		{"variable before", "env", args("name", "PATH", "value", `a"b`, "user", "bob", "insertbefore", "MAILTO"), `+PATH='a"b'`, "tabs/bob", "PATH='a\"b'\n" + bobs},
+		{"variable same", "env", args("name", "MAILTO", "value", "bob", "user", "bob"), "", "tabs/bob", bobs},
+		{"variable gone", "env", args("name", "MAILTO", "user", "bob", "state", "absent"), "-MAILTO=\"bob\"", "tabs/bob", strings.TrimPrefix(bobs, "MAILTO=\"bob\"\n")},
+		{"end of line", "absent", args("name", "nothing", "user", "cut"), "-* * * * * true\n+* * * * * true", "tabs/cut", "* * * * * true\n"},
+		{"head", "present", args("name", "a", "job", "b", "user", "headed"), "+#Ansible: a\n+* * * * * b", "tabs/headed", "#Ansible: a\n* * * * * b\n"},
+		{"twice", "present", args("name", "a", "job", "new", "user", "twice"),
+			"-* * * * * one\n-#Ansible: a\n-* * * * * two\n+* * * * * new", "tabs/twice", "#Ansible: a\n* * * * * new\n"},
+		{"lost its job", "present", args("name", "a", "job", "new", "user", "lost"), "+* * * * * new", "tabs/lost", "#Ansible: a\n* * * * * new\n"},
+
+		{"file", "present", args("name", "a", "job", "/bin/a", "user", "root", "cron_file", "app"),
+			"/etc/cron.d/app state: absent -> file\n+#Ansible: a\n+* * * * * root /bin/a", "root/etc/cron.d/app", "#Ansible: a\n* * * * * root /bin/a\n"},
+		{"file of one", "absent", args("name", "a", "cron_file", "/etc/cron.d/one"), "/etc/cron.d/one state: file -> absent", "root/etc/cron.d/one", "none"},
+		{"file of two", "absent", args("name", "a", "cron_file", "two"),
+			"-#Ansible: a\n-* * * * * root a", "root/etc/cron.d/two", "#Ansible: b\n* * * * * root b\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := fakeHost(t, map[string]string{
+				"tabs/bob": bobs, "tabs/cut": "* * * * * true",
+				"tabs/headed":         "# DO NOT EDIT THIS FILE - edit the master and reinstall.\n# (/tmp/crontab.x installed on Mon)\n# (Cron version -- $Id$)\n",
+				"tabs/twice":          "#Ansible: a\n* * * * * one\n#Ansible: a\n* * * * * two\n",
+				"tabs/lost":           "#Ansible: a\n",
+				"root/etc/cron.d/one": "#Ansible: a\n* * * * * root a\n",
+				"root/etc/cron.d/two": "#Ansible: a\n* * * * * root a\n#Ansible: b\n* * * * * root b\n",
+			})
+			h.overlay = machine.NewOverlay(h.machine)
+			file := strings.ReplaceAll(c.file, "ME", os.Getenv("ME"))
+			before := h.read(t, file)
+			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+				t.Errorf("the plan said %q, %v; wanted %q", said, err, c.diff)
+			}
+			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
+				t.Errorf("planned twice, it said %q, %v", said, err)
+			}
+			if now := h.read(t, file); now != before || strings.Contains(h.read(t, "calls"), " -\n") {
+				t.Errorf("the plan changed %q into %q", before, now)
+			}
+			h.overlay = nil
+			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+				t.Errorf("it said %q, %v; wanted %q", said, err, c.diff)
+			}
+			if now := h.read(t, file); now != c.after {
+				t.Errorf("it left %q, wanted %q", now, c.after)
+			}
+			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
+				t.Errorf("another run said %q, %v", said, err)
+			}
+		})
+	}
+}
+
+func TestBadInput(t *testing.T) {
+	for _, c := range []struct {
+		function string
+		args     map[string]any
+		fail     string
+	}{
+		{"present", args("name", "a", "job", "b", "minute", "60"), `cron.present: minute = "60": "60" is not from 0 to 59`},
+		{"present", args("name", "a", "job", "b", "hour", "9-17/0"), `cron.present: hour = "9-17/0": the step "0" is no number above 0`},
+		{"present", args("name", "a", "job", "b", "hour", "17-9"), `cron.present: hour = "17-9": the range "17-9" runs backwards`},
+		{"present", args("name", "a", "job", "b", "day", "0"), `cron.present: day = "0": "0" is not from 1 to 31`},
+		{"present", args("name", "a", "job", "b", "month", "juin"), `cron.present: month = "juin": "juin" is not from 1 to 12 or jan to dec`},
+		{"present", args("name", "a", "job", "b", "weekday", "8"), `cron.present: weekday = "8": "8" is not from 0 to 7 or sun to sat`},
+		{"present", args("name", "a", "job", "b", "minute", "5/10"), `cron.present: minute = "5/10": a step needs a range: write "5-59/10"`},
+		{"present", args("name", "a", "job", "b", "minute", "1 2"), `cron.present: minute = "1 2": "1 2" is not from 0 to 59`},
+		{"present", args("name", "a", "job", "b", "minute", ""), `cron.present: minute = "": it is empty; "*" is every time`},
+		{"present", args("name", "a", "job", "b", "special_time", "dayly"), `cron.present: special_time = "dayly": it must be one of reboot, yearly, annually, monthly, weekly, daily, hourly; did you mean "daily"?`},
+		{"present", args("name", "a", "job", "b", "special_time", "daily", "hour", "1"), `cron.present: special_time and hour exclude each other; give one`},
+		{"present", args("name", "a"), `cron.present: job is missing: the command to run`},
+		{"present", args("name", "a", "job", "b\nc"), `cron.present: job = "b\nc" has a line break in it, which a crontab cannot hold; write a script and name it`},
+		{"present", args("name", "a\nb", "job", "b"), `cron.present: name = "a\nb" is no name: it is one line of a crontab`},
+		{"present", args("name", "a", "job", "b", "cron_file", "app"), `cron.present: user is missing: a job in a cron_file says which user runs it`},
+		{"present", args("name", "a", "job", "b", "cron_file", "app", "user", "ghost"), `cron.present: there is no user "ghost" on this host, and cron would not run the job; user.create makes one`},
+		{"present", args("name", "a", "job", "b", "user", "-e"), `cron.present: user = "-e" is no name of a user`},
+		{"present", args("name", "a", "job", "b", "cron_file", "/etc/crontab", "user", "root"), `cron.present: cron_file = "/etc/crontab" is the system's own; use a file of /etc/cron.d`},
+		{"present", args("name", "a", "job", "b", "cron_file", "/srv/none/app", "user", "root"), `cron.present: the folder /srv/none does not exist; make it with file_ops.file({path = "/srv/none", state = "directory"})`},
+		{"present", args("name", "a", "job", "b", "user", "ghost"), `cron.present: there is no user "ghost" on this host; user.create makes one`},
+		{"present", args("name", "a", "job", "b", "user", "other"), `cron.present: crontab -l: exit code 1: must be privileged to use -u; other users' crontabs are root's business: give the task :become("root")`},
+		{"env", args("name", "A B", "value", "b"), `cron.env: name = "A B" is no name of a variable`},
+		{"env", args("name", "A", "value", `'"`), `cron.env: value = "'\"" has both kinds of quotes in it, which a crontab cannot hold`},
+		{"env", args("name", "A", "value", "b", "insertafter", "B"), `cron.env: there is no variable "B" to put A beside`},
+		{"present", args("name", "a", "job", "REFUSED"), `cron.present: crontab: exit code 1: "-":1: bad minute errors in crontab file, can't install.; the old crontab is untouched`},
+	} {
+		h := fakeHost(t, nil)
+		if _, _, err := h.call(t, c.function, c.args); err == nil || err.Error() != c.fail {
+			t.Errorf("%v: %v\nwanted %s", c.args, err, c.fail)
+		}
+	}
+}
+
+func TestBackup(t *testing.T) {
+	h := fakeHost(t, map[string]string{"tabs/bob": bobs, "root/etc/cron.d/one": "#Ansible: a\n* * * * * root a\n"})
+	for _, a := range []map[string]any{args("name", "report", "user", "bob", "backup", true), args("name", "a", "cron_file", "one", "backup", true)} {
+		out, _, err := h.call(t, "absent", a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _ := out[0].(map[string]any)["backup_file"].(string)
+		if got := h.read(t, "root"+name); got != bobs && got != "#Ansible: a\n* * * * * root a\n" {
+			t.Errorf("the backup %q holds %q", name, got)
+		}
+	}
+	if got := h.read(t, "root/etc/cron.d/one"); got != "none" {
+		t.Errorf("the file is still there: %q", got)
+	}
+}
+
+// What a plan brings is there for the rest of the plan.
+func TestPlanGoesOn(t *testing.T) {
+	h := fakeHost(t, nil)
+	h.overlay = machine.NewOverlay(h.machine)
+	h.overlay.Note("user:ghost", "ghost:x:1001:1001::/home/ghost:/bin/sh")
+	for _, a := range []map[string]any{
+		args("name", "a", "job", "b", "user", "ghost"), args("name", "b", "job", "b", "user", "ghost", "cron_file", "app"),
+	} {
+		if _, said, err := h.call(t, "present", a); err != nil || said == "" {
+			t.Errorf("%v: %q, %v", a, said, err)
+		}
+	}
+	if _, said, err := h.call(t, "absent", args("name", "a", "user", "ghost")); err != nil || said != "-#Ansible: a\n-* * * * * b" {
+		t.Errorf("%q, %v", said, err)
+	}
+}
+
+func TestList(t *testing.T) {
+	h := fakeHost(t, map[string]string{"tabs/bob": bobs, "root/etc/cron.d/app": "A=1\n#Ansible: a\n@hourly root  /bin/a b\n"})
+	for _, c := range []struct {
+		args map[string]any
+		want string
+	}{
+		{args("user", "bob"), "[[map[day:* disabled:false hour:* job:/usr/bin/poll minute:*/5 month:* weekday:*] " +
+			"map[day:* disabled:false hour:6 job:/usr/bin/report minute:0 month:* name:report weekday:1] " +
+			"map[disabled:true job:/usr/bin/off name:off special_time:daily]] map[MAILTO:bob]]"},
+		{args("file", "app"), "[[map[disabled:false job:/bin/a b name:a special_time:hourly user:root]] map[A:1]]"},
+		{nil, "[[] map[]]"},
+	} {
+		if got, _, err := h.call(t, "list", c.args); err != nil || fmt.Sprint(got) != c.want {
+			t.Errorf("%v: %v, %v\nwanted %s", c.args, got, err, c.want)
+		}
+	}
+}
+
+func FuzzLines(f *testing.F) {
+	f.Add(bobs, "report")
+	f.Add("#Ansible: a\n#Ansible: a\n", "a")
+	f.Fuzz(func(t *testing.T, text, name string) {
+		if checkName(name) != nil {
+			return
+		}
+		lines := putJob(split(text), name, "* * * * * x")
+		if at := findJob(lines, name); at < 0 || lines[at] != "* * * * * x" {
+			t.Fatalf("%q: the job is not in %q", text, lines)
+		}
+		if again := putJob(lines, name, "* * * * * x"); join(again) != join(lines) {
+			t.Errorf("%q: twice gives %q, not %q", text, again, lines)
+		}
+		if left := dropJob(lines, name); findJob(left, name) >= 0 {
+			t.Errorf("%q: the job is still in %q", text, left)
+		}
+	})
+}
