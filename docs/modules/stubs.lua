@@ -3912,3 +3912,74 @@ function perf.stats(name) end
 ---    perf.reset()
 ---@return any # nothing
 function perf.reset() end
+
+---@class circuit.protect.args
+---@field name? string Name of the circuit
+---@field fn? function What to call
+---@field func? function What to call
+---@field failures? integer So many failures in a row open it
+---@field threshold? integer So many failures in a row open it
+---@field max_failures? integer So many failures in a row open it
+---@field timeout? string|number How long it stays open, until one call may try again
+---@field reset_timeout? string|number How long it stays open, until one call may try again
+---@field fallback? function Called with the message while the circuit is open, instead of raising
+
+---@class circuit.status.args
+---@field name? string Name of the circuit
+
+---@class circuit.reset.args
+---@field name? string Name of the circuit; without, all of them
+
+---Stop calling what fails again and again, until it is well; circuits are shared by the hosts and runs of a stack.
+---@class circuitlib
+circuit = {}
+
+---Call a function unless its circuit is open; raises then, or calls fallback. An error, false, and a table with success = false are failures.
+---
+---    local answer = circuit.protect("billing", function() return "paid" end, { failures = 3, timeout = "1m" })
+---@param name string|circuit.protect.args Name of the circuit
+---@param fn? function What to call
+---@param args? circuit.protect.args
+---@return any # what the function, or fallback, returned
+function circuit.protect(name, fn, args) end
+
+---Describe one circuit; one that nothing failed in is closed.
+---
+---    local c = circuit.status("billing")
+---@param name string|circuit.status.args Name of the circuit
+---@return any # {name, state = "closed", "open" or "half_open", failures, retry_in}
+function circuit.status(name) end
+
+---Describe the circuits that something failed in.
+---
+---    for _, c in ipairs(circuit.list()) do log.info(c.name .. " " .. c.state) end
+---@return any # list of {name, state = "closed", "open" or "half_open", failures, retry_in}
+function circuit.list() end
+
+---Close a circuit and forget its failures; without a name all of them.
+---
+---    circuit.reset("billing")
+---@param name? string|circuit.reset.args Name of the circuit; without, all of them
+---@return any # how many had failures
+function circuit.reset(name) end
+
+---@class saga.run.args
+---@field steps? table[] List of {name=, run=, undo=}; run gets the results so far, by name and position, undo gets what its own run returned and the message of the failure. Other names: action, execute and ["do"]; compensate and rollback
+---@field raise? boolean Raises when a step failed, once the others are undone; false: says so in the result
+---@field undo_timeout? string|number How long one undo may take, also when the task's own time was over
+
+---Run steps one after the other, and undo those that were done when one fails.
+---@class sagalib
+---@overload fun(args: saga.run.args): any
+saga = {}
+
+---Run the steps; when one raises, or returns false or a table with success = false, undo those before it, the last one first, and raise.
+---
+---    local r = saga.run({
+---      { name = "dns", run = function() return "added" end, undo = function() log.info("removed") end },
+---      { name = "web", run = function() return "switched" end },
+---    })
+---@param steps table[]|saga.run.args List of {name=, run=, undo=}; run gets the results so far, by name and position, undo gets what its own run returned and the message of the failure. Other names: action, execute and ["do"]; compensate and rollback
+---@param args? saga.run.args
+---@return any # {success, results = {…}, steps = {{name, status, error, undo_error}, …}}; with raise = false also when it failed, with failed, error and undo_errors
+function saga.run(steps, args) end

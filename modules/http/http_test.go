@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/circuit"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/spec"
 )
@@ -268,22 +269,22 @@ func TestCircuit(t *testing.T) {
 	}))
 	defer s.Close()
 	now := time.Now()
-	b := newBreakers()
-	b.time = func() time.Time { return now }
+	rule := circuit.DefaultRule()
+	b := &breakers{circuit.NewBook(func() time.Time { return now })}
 	mod := modules.Module{Name: "http", Funcs: []modules.Func{plainFunc(b, "http", "GET")}}
 	get := func() m { return call(t, mod, "get", s.URL, m{"circuit": "api"}) }
-	for range openAfter {
+	for range rule.Failures {
 		if r := get(); r["status_code"] != 500 {
 			t.Fatalf("got %v", r)
 		}
 	}
-	if r := get(); r["status_code"] != 0 || r["error"] != `circuit "api" is open after 5 failures in a row; it tries again in 30s` || hits.Load() != openAfter {
+	if r := get(); r["status_code"] != 0 || r["error"] != `circuit "api" is open after 5 failures in a row; it tries again in 30s` || int(hits.Load()) != rule.Failures {
 		t.Errorf("%d hits, got %v", hits.Load(), r)
 	}
 	if r := call(t, mod, "get", s.URL, m{"circuit": "other"}); r["status_code"] != 500 {
 		t.Errorf("another circuit is open too: %v", r)
 	}
-	now = now.Add(openFor)
+	now = now.Add(rule.Timeout)
 	code.Store(200)
 	for range 3 {
 		if r := get(); r["status_code"] != 200 {

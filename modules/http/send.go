@@ -75,11 +75,12 @@ func (o *Options) send(ctx context.Context, c modules.Call, b *breakers, method 
 // take. A failing take is a network error too.
 func (o *Options) attempts(ctx context.Context, b *breakers, client *http.Client, m *message, take func(*http.Response) error) (int, error) {
 	for n := 0; ; n++ {
-		if err := b.enter(o.Circuit); err != nil {
+		leave, err := b.enter(ctx, o.Circuit)
+		if err != nil {
 			return 0, err
 		}
 		status, pause, again, err := o.attempt(ctx, client, m, take)
-		b.leave(o.Circuit, err == nil && status < 500)
+		leave(err == nil && status < 500)
 		if !again || n == o.Retries || ctx.Err() != nil {
 			return status, err
 		}
