@@ -3,6 +3,7 @@ package cron
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,60 +18,35 @@ import (
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-// fakeCrontab keeps crontabs in $DB/tabs, answers as Debian's does and fails
-// on anything it was not made for.
-const fakeCrontab = `#!/bin/sh
-echo "crontab $*" >> "$DB/calls"
-who=$ME
-if [ "$1" = -u ]; then who=$2; shift 2; fi
-case $who in
-ghost) echo "crontab:  user \` + "`" + `ghost' unknown" >&2; exit 1 ;;
-other) echo "must be privileged to use -u" >&2; exit 1 ;;
-esac
-case $1 in
--l) [ -f "$DB/tabs/$who" ] || { echo "no crontab for $who" >&2; exit 1; }
-	cat "$DB/tabs/$who" ;;
--) cat > "$DB/new"
-	if grep -q REFUSED "$DB/new"; then echo '"-":1: bad minute' >&2; echo "errors in crontab file, can't install." >&2; exit 1; fi
-	mv "$DB/new" "$DB/tabs/$who" ;;
-*) echo "unexpected: $*" >&2; exit 99 ;;
-esac
-`
+const tabs = "var/spool/cron/crontabs/"
 
+// host is a folder with crontabs, and the stand-in for the program.
 type host struct {
-	dir     string
-	machine modules.Machine
-	overlay *machine.Overlay
+	dir      string
+	programs *modulestest.Programs
+	machine  modules.Machine
+	overlay  *machine.Overlay
 }
 
 func fakeHost(t *testing.T, files map[string]string) *host {
 	t.Helper()
-	dir := t.TempDir()
-	put := func(path, text string, mode os.FileMode) {
-		t.Helper()
-		path = filepath.Join(dir, path)
+	h := &host{dir: t.TempDir(), programs: modulestest.NewPrograms(t)}
+	all := map[string]string{
+		"etc/passwd":   "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n",
+		"etc/cron.d/x": "", "var/tmp/x": "",
+	}
+	maps.Copy(all, files)
+	for path, text := range all {
+		path = filepath.Join(h.dir, path)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	me := (&table{})
-	name, _ := me.owner()
-	put("bin/crontab", fakeCrontab, 0o755)
-	put("bin/getent", "#!/bin/sh\nexit 2\n", 0o755)
-	put("tabs/x", "", 0o644)
-	put("root/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n", 0o644)
-	put("root/etc/cron.d/x", "", 0o644)
-	put("root/var/tmp/x", "", 0o644)
-	for path, text := range files {
-		put(strings.ReplaceAll(path, "ME", name), text, 0o644)
-	}
-	t.Setenv("PATH", filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
-	t.Setenv("DB", dir)
-	t.Setenv("ME", name)
-	return &host{dir: dir, machine: modulestest.Rooted(machine.New(), filepath.Join(dir, "root"))}
+	h.machine = h.programs.On(machine.New(), h.dir)
+	return h
 }
 
 func (h *host) call(t *testing.T, name string, args map[string]any) ([]any, string, error) {
@@ -131,6 +107,7 @@ const bobs = `MAILTO="bob"
 `
 
 func TestChanges(t *testing.T) {
+	me, _ := (&table{}).owner()
 	for _, c := range []struct {
 		name, function string
 		args           map[string]any
@@ -138,67 +115,66 @@ func TestChanges(t *testing.T) {
 		file, after    string // a file below the test's folder, and what it is afterwards
 	}{
 		{"new", "present", args("name", "backup", "minute", int64(15), "hour", "3", "job", "/bin/backup\n"),
-			"+#Ansible: backup\n+15 3 * * * /bin/backup", "tabs/ME", "#Ansible: backup\n15 3 * * * /bin/backup\n"},
+			"+#Ansible: backup\n+15 3 * * * /bin/backup", tabs + me, "#Ansible: backup\n15 3 * * * /bin/backup\n"},
 		{"special", "present", args("name", "up", "special_time", "reboot", "job", "/bin/up", "user", "bob"),
-			"+#Ansible: up\n+@reboot /bin/up", "tabs/bob", bobs + "#Ansible: up\n@reboot /bin/up\n"},
-		{"same", "present", args("name", "report", "minute", "0", "hour", "6", "weekday", "1", "job", "/usr/bin/report", "user", "bob"), "", "tabs/bob", bobs},
+			"+#Ansible: up\n+@reboot /bin/up", tabs + "bob", bobs + "#Ansible: up\n@reboot /bin/up\n"},
+		{"same", "present", args("name", "report", "minute", "0", "hour", "6", "weekday", "1", "job", "/usr/bin/report", "user", "bob"), "", tabs + "bob", bobs},
 		{"other time", "present", args("name", "report", "minute", "0", "hour", "7", "dow", "mon-fri", "job", "/usr/bin/report", "user", "bob"),
-			"-0 6 * * 1 /usr/bin/report\n+0 7 * * mon-fri /usr/bin/report", "tabs/bob", strings.Replace(bobs, "0 6 * * 1", "0 7 * * mon-fri", 1)},
-		{"disabled stays", "present", args("name", "off", "special_time", "daily", "job", "/usr/bin/off", "user", "bob", "disabled", true), "", "tabs/bob", bobs},
+			"-0 6 * * 1 /usr/bin/report\n+0 7 * * mon-fri /usr/bin/report", tabs + "bob", strings.Replace(bobs, "0 6 * * 1", "0 7 * * mon-fri", 1)},
+		{"disabled stays", "present", args("name", "off", "special_time", "daily", "job", "/usr/bin/off", "user", "bob", "disabled", true), "", tabs + "bob", bobs},
 		{"enabled again", "present", args("name", "off", "special_time", "daily", "job", "/usr/bin/off", "user", "bob"),
-			"-#@daily /usr/bin/off\n+@daily /usr/bin/off", "tabs/bob", strings.Replace(bobs, "#@daily", "@daily", 1)},
+			"-#@daily /usr/bin/off\n+@daily /usr/bin/off", tabs + "bob", strings.Replace(bobs, "#@daily", "@daily", 1)},
 		{"adopted", "present", args("name", "poll", "minute", "*/5", "job", "/usr/bin/poll", "user", "bob"),
-			"+#Ansible: poll", "tabs/bob", strings.Replace(bobs, "*/5", "#Ansible: poll\n*/5", 1)},
+			"+#Ansible: poll", tabs + "bob", strings.Replace(bobs, "*/5", "#Ansible: poll\n*/5", 1)},
 		{"gone", "absent", args("name", "report", "user", "bob"),
-			"-#Ansible: report\n-0 6 * * 1 /usr/bin/report", "tabs/bob", strings.Replace(bobs, "#Ansible: report\n0 6 * * 1 /usr/bin/report\n", "", 1)},
+			"-#Ansible: report\n-0 6 * * 1 /usr/bin/report", tabs + "bob", strings.Replace(bobs, "#Ansible: report\n0 6 * * 1 /usr/bin/report\n", "", 1)},
 		{"gone by state", "present", args("name", "off", "user", "bob", "state", "absent"),
-			"-#Ansible: off\n-#@daily /usr/bin/off", "tabs/bob", strings.Replace(bobs, "#Ansible: off\n#@daily /usr/bin/off\n", "", 1)},
-		{"never there", "absent", args("name", "nothing", "user", "bob"), "", "tabs/bob", bobs},
-		{"no crontab", "absent", args("name", "nothing"), "", "tabs/ME", "none"},
-		{"variable", "env", args("name", "PATH", "value", "/bin", "user", "bob"), "+PATH=\"/bin\"", "tabs/bob", "PATH=\"/bin\"\n" + bobs},
+			"-#Ansible: off\n-#@daily /usr/bin/off", tabs + "bob", strings.Replace(bobs, "#Ansible: off\n#@daily /usr/bin/off\n", "", 1)},
+		{"never there", "absent", args("name", "nothing", "user", "bob"), "", tabs + "bob", bobs},
+		{"no crontab", "absent", args("name", "nothing"), "", tabs + me, "none"},
+		{"variable", "env", args("name", "PATH", "value", "/bin", "user", "bob"), "+PATH=\"/bin\"", tabs + "bob", "PATH=\"/bin\"\n" + bobs},
 		{"variable after", "env", args("name", "PATH", "value", "/bin", "user", "bob", "insertafter", "MAILTO"),
-			"+PATH=\"/bin\"", "tabs/bob", strings.Replace(bobs, "# by hand", "PATH=\"/bin\"\n# by hand", 1)},
-		{"variable before", "env", args("name", "PATH", "value", `a"b`, "user", "bob", "insertbefore", "MAILTO"), `+PATH='a"b'`, "tabs/bob", "PATH='a\"b'\n" + bobs},
-		{"variable same", "env", args("name", "MAILTO", "value", "bob", "user", "bob"), "", "tabs/bob", bobs},
-		{"variable gone", "env", args("name", "MAILTO", "user", "bob", "state", "absent"), "-MAILTO=\"bob\"", "tabs/bob", strings.TrimPrefix(bobs, "MAILTO=\"bob\"\n")},
-		{"end of line", "absent", args("name", "nothing", "user", "cut"), "-* * * * * true\n+* * * * * true", "tabs/cut", "* * * * * true\n"},
-		{"head", "present", args("name", "a", "job", "b", "user", "headed"), "+#Ansible: a\n+* * * * * b", "tabs/headed", "#Ansible: a\n* * * * * b\n"},
+			"+PATH=\"/bin\"", tabs + "bob", strings.Replace(bobs, "# by hand", "PATH=\"/bin\"\n# by hand", 1)},
+		{"variable before", "env", args("name", "PATH", "value", `a"b`, "user", "bob", "insertbefore", "MAILTO"), `+PATH='a"b'`, tabs + "bob", "PATH='a\"b'\n" + bobs},
+		{"variable same", "env", args("name", "MAILTO", "value", "bob", "user", "bob"), "", tabs + "bob", bobs},
+		{"variable gone", "env", args("name", "MAILTO", "user", "bob", "state", "absent"), "-MAILTO=\"bob\"", tabs + "bob", strings.TrimPrefix(bobs, "MAILTO=\"bob\"\n")},
+		{"end of line", "absent", args("name", "nothing", "user", "cut"), "-* * * * * true\n+* * * * * true", tabs + "cut", "* * * * * true\n"},
+		{"head", "present", args("name", "a", "job", "b", "user", "headed"), "+#Ansible: a\n+* * * * * b", tabs + "headed", "#Ansible: a\n* * * * * b\n"},
 		{"twice", "present", args("name", "a", "job", "new", "user", "twice"),
-			"-* * * * * one\n-#Ansible: a\n-* * * * * two\n+* * * * * new", "tabs/twice", "#Ansible: a\n* * * * * new\n"},
-		{"lost its job", "present", args("name", "a", "job", "new", "user", "lost"), "+* * * * * new", "tabs/lost", "#Ansible: a\n* * * * * new\n"},
+			"-* * * * * one\n-#Ansible: a\n-* * * * * two\n+* * * * * new", tabs + "twice", "#Ansible: a\n* * * * * new\n"},
+		{"lost its job", "present", args("name", "a", "job", "new", "user", "lost"), "+* * * * * new", tabs + "lost", "#Ansible: a\n* * * * * new\n"},
 
 		{"file", "present", args("name", "a", "job", "/bin/a", "user", "root", "cron_file", "app"),
-			"/etc/cron.d/app state: absent -> file\n+#Ansible: a\n+* * * * * root /bin/a", "root/etc/cron.d/app", "#Ansible: a\n* * * * * root /bin/a\n"},
-		{"file of one", "absent", args("name", "a", "cron_file", "/etc/cron.d/one"), "/etc/cron.d/one state: file -> absent", "root/etc/cron.d/one", "none"},
+			"/etc/cron.d/app state: absent -> file\n+#Ansible: a\n+* * * * * root /bin/a", "etc/cron.d/app", "#Ansible: a\n* * * * * root /bin/a\n"},
+		{"file of one", "absent", args("name", "a", "cron_file", "/etc/cron.d/one"), "/etc/cron.d/one state: file -> absent", "etc/cron.d/one", "none"},
 		{"file of two", "absent", args("name", "a", "cron_file", "two"),
-			"-#Ansible: a\n-* * * * * root a", "root/etc/cron.d/two", "#Ansible: b\n* * * * * root b\n"},
+			"-#Ansible: a\n-* * * * * root a", "etc/cron.d/two", "#Ansible: b\n* * * * * root b\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := fakeHost(t, map[string]string{
-				"tabs/bob": bobs, "tabs/cut": "* * * * * true",
-				"tabs/headed":         "# DO NOT EDIT THIS FILE - edit the master and reinstall.\n# (/tmp/crontab.x installed on Mon)\n# (Cron version -- $Id$)\n",
-				"tabs/twice":          "#Ansible: a\n* * * * * one\n#Ansible: a\n* * * * * two\n",
-				"tabs/lost":           "#Ansible: a\n",
-				"root/etc/cron.d/one": "#Ansible: a\n* * * * * root a\n",
-				"root/etc/cron.d/two": "#Ansible: a\n* * * * * root a\n#Ansible: b\n* * * * * root b\n",
+				tabs + "bob": bobs, tabs + "cut": "* * * * * true",
+				tabs + "headed":  "# DO NOT EDIT THIS FILE - edit the master and reinstall.\n# (/tmp/crontab.x installed on Mon)\n# (Cron version -- $Id$)\n",
+				tabs + "twice":   "#Ansible: a\n* * * * * one\n#Ansible: a\n* * * * * two\n",
+				tabs + "lost":    "#Ansible: a\n",
+				"etc/cron.d/one": "#Ansible: a\n* * * * * root a\n",
+				"etc/cron.d/two": "#Ansible: a\n* * * * * root a\n#Ansible: b\n* * * * * root b\n",
 			})
 			h.overlay = machine.NewOverlay(h.machine)
-			file := strings.ReplaceAll(c.file, "ME", os.Getenv("ME"))
-			before := h.read(t, file)
+			before := h.read(t, c.file)
 			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
 				t.Errorf("the plan said %q, %v; wanted %q", said, err, c.diff)
 			}
 			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
 				t.Errorf("planned twice, it said %q, %v", said, err)
 			}
-			if now := h.read(t, file); now != before || strings.Contains(h.read(t, "calls"), " -\n") {
+			if now := h.read(t, c.file); now != before || h.programs.Calls(t) != nil {
 				t.Errorf("the plan changed %q into %q", before, now)
 			}
 			h.overlay = nil
 			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
 				t.Errorf("it said %q, %v; wanted %q", said, err, c.diff)
 			}
-			if now := h.read(t, file); now != c.after {
+			if now := h.read(t, c.file); now != c.after {
 				t.Errorf("it left %q, wanted %q", now, c.after)
 			}
 			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
@@ -248,18 +224,18 @@ func TestBadInput(t *testing.T) {
 }
 
 func TestBackup(t *testing.T) {
-	h := fakeHost(t, map[string]string{"tabs/bob": bobs, "root/etc/cron.d/one": "#Ansible: a\n* * * * * root a\n"})
+	h := fakeHost(t, map[string]string{tabs + "bob": bobs, "etc/cron.d/one": "#Ansible: a\n* * * * * root a\n"})
 	for _, a := range []map[string]any{args("name", "report", "user", "bob", "backup", true), args("name", "a", "cron_file", "one", "backup", true)} {
 		out, _, err := h.call(t, "absent", a)
 		if err != nil {
 			t.Fatal(err)
 		}
 		name, _ := out[0].(map[string]any)["backup_file"].(string)
-		if got := h.read(t, "root"+name); got != bobs && got != "#Ansible: a\n* * * * * root a\n" {
+		if got := h.read(t, name); got != bobs && got != "#Ansible: a\n* * * * * root a\n" {
 			t.Errorf("the backup %q holds %q", name, got)
 		}
 	}
-	if got := h.read(t, "root/etc/cron.d/one"); got != "none" {
+	if got := h.read(t, "etc/cron.d/one"); got != "none" {
 		t.Errorf("the file is still there: %q", got)
 	}
 }
@@ -282,7 +258,7 @@ func TestPlanGoesOn(t *testing.T) {
 }
 
 func TestList(t *testing.T) {
-	h := fakeHost(t, map[string]string{"tabs/bob": bobs, "root/etc/cron.d/app": "A=1\n#Ansible: a\n@hourly root  /bin/a b\n"})
+	h := fakeHost(t, map[string]string{tabs + "bob": bobs, "etc/cron.d/app": "A=1\n#Ansible: a\n@hourly root  /bin/a b\n"})
 	for _, c := range []struct {
 		args map[string]any
 		want string
