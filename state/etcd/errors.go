@@ -130,7 +130,7 @@ func (s *Store) final(err error) error {
 	text := plain(err)
 	switch {
 	case strings.Contains(text, "authentication handshake failed"):
-		return refused("Name its authority with ca=FILE, its name with server-name=NAME, and your certificate with cert= and key= where it wants one.",
+		return refused("Name its authority with ca=FILE, its hosts as its certificate does, and your certificate with cert= and key= where it wants one.",
 			"no trusted connection: %s", text[strings.Index(text, "authentication handshake failed"):])
 	case !transient(err):
 		return refused("", "%s", text)

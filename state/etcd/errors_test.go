@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -24,8 +25,8 @@ func TestParsePlace(t *testing.T) {
 		"etcd://[::1]:9,[::2]/p": {Hosts: []string{"[::1]:9", "[::2]:2379"}, Prefix: "p"},
 		"etcd://me@localhost/":   {Hosts: []string{"localhost:2379"}, Prefix: "sloth", User: "me"},
 		"etcd://a/p?tls=true":    {Hosts: []string{"a:2379"}, Prefix: "p", TLS: true},
-		"etcd://a?ca=c&cert=d&key=e&server-name=f&user=g&password-file=h": {
-			Hosts: []string{"a:2379"}, Prefix: "sloth", TLS: true, CA: "c", Cert: "d", Key: "e", ServerName: "f", User: "g", PasswordFile: "h",
+		"etcd://a?ca=c&cert=d&key=e&user=g&password-file=h": {
+			Hosts: []string{"a:2379"}, Prefix: "sloth", TLS: true, CA: "c", Cert: "d", Key: "e", User: "g", PasswordFile: "h",
 		},
 	} {
 		if p, err := ParsePlace(address); err != nil || !reflect.DeepEqual(*p, want) {
@@ -44,7 +45,7 @@ func TestParsePlace(t *testing.T) {
 		"etcd://a?password-file=x":    "the state address has a password-file but no user",
 		"etcd://a?tls=maybe":          `the parameter tls of the state address is true or left out, not "maybe"`,
 		"etcd://a?ca=":                "the parameter ca of the state address needs one value",
-		"etcd://a?timeout=5":          `the state address has no parameter "timeout"; there are tls, ca, cert, key, server-name, user and password-file`,
+		"etcd://a?timeout=5":          `the state address has no parameter "timeout"; there are tls, ca, cert, key, user and password-file`,
 	} {
 		_, err := ParsePlace(address)
 		if err == nil || err.Error() != want || strings.Contains(err.Error(), "hunter2") {
@@ -132,9 +133,14 @@ func TestTLS(t *testing.T) {
 	if err := errors.Join(os.WriteFile(open, key, 0o600), os.Chmod(open, 0o604)); err != nil {
 		t.Fatal(err)
 	}
+	_, port, _ := net.SplitHostPort(c.Hosts[0])
+	s := New(Options{Place: place(t, []string{"localhost:" + port}, good)})
+	defer s.Close()
+	if _, err := s.Get(t.Context(), "a"); err == nil || !strings.Contains(err.Error(), "no trusted connection: authentication handshake failed: tls: failed to verify certificate: x509: certificate is") {
+		t.Errorf("a certificate of another name: %v", err)
+	}
 	for rest, want := range map[string]string{
-		"p?tls=true": "no trusted connection: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority",
-		"p?ca=" + c.CA + "&cert=" + c.Cert + "&key=" + c.Key + "&server-name=elsewhere": "no trusted connection: authentication handshake failed: tls: failed to verify certificate: x509: certificate is",
+		"p?tls=true":         "no trusted connection: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority",
 		"p?ca=/no/such/file": "read the authority's certificate: open /no/such/file: no such file or directory",
 		"p?ca=" + c.Key:      c.Key + " holds no certificate in PEM form",
 		"p?ca=" + c.CA + "&cert=" + c.Cert + "&key=" + open: "the key " + open + " can be read by everybody; close it: chmod 600 " + open,

@@ -29,7 +29,6 @@ type Place struct {
 	// CA, Cert and Key are PEM files. Without CA the system's authorities are
 	// trusted.
 	CA, Cert, Key string
-	ServerName    string // to verify, where it is not the host's
 	User          string
 	// PasswordFile holds the password in its first line. Without it somebody is
 	// asked.
@@ -37,7 +36,7 @@ type Place struct {
 }
 
 // ParsePlace reads an address: etcd://host1,host2:2379/prefix?ca=ca.pem&user=me.
-// The parameters are tls (true), ca, cert, key, server-name, user and
+// The parameters are tls (true), ca, cert, key, user and
 // password-file. A password in the address is refused: everybody sees it.
 func ParsePlace(address string) (*Place, error) {
 	rest, ok := strings.CutPrefix(address, Scheme)
@@ -93,7 +92,7 @@ func (p *Place) parameters(query string) error {
 		return fmt.Errorf("the parameters of the state address: %w", err)
 	}
 	texts := map[string]*string{
-		"ca": &p.CA, "cert": &p.Cert, "key": &p.Key, "server-name": &p.ServerName, "user": &p.User, "password-file": &p.PasswordFile,
+		"ca": &p.CA, "cert": &p.Cert, "key": &p.Key, "user": &p.User, "password-file": &p.PasswordFile,
 	}
 	for name, values := range q {
 		switch to := texts[name]; {
@@ -108,10 +107,10 @@ func (p *Place) parameters(query string) error {
 		case name == "tls":
 			return fmt.Errorf("the parameter tls of the state address is true or left out, not %q", values[0])
 		default:
-			return fmt.Errorf("the state address has no parameter %q; there are tls, ca, cert, key, server-name, user and password-file", name)
+			return fmt.Errorf("the state address has no parameter %q; there are tls, ca, cert, key, user and password-file", name)
 		}
 	}
-	p.TLS = p.TLS || p.CA != "" || p.Cert != "" || p.ServerName != ""
+	p.TLS = p.TLS || p.CA != "" || p.Cert != ""
 	switch {
 	case (p.Cert == "") != (p.Key == ""):
 		return errors.New("the state address needs both cert and key, or neither")
@@ -170,7 +169,7 @@ func (p *Place) tls() (*tls.Config, error) {
 	if !p.TLS {
 		return nil, nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: p.ServerName}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if p.CA != "" {
 		text, err := os.ReadFile(p.CA)
 		if err != nil {
