@@ -12,6 +12,7 @@ func Module() modules.Module {
 	return modules.Module{
 		Name:    "pkg",
 		Summary: "Install, remove and look up packages with the host's package manager; raises when it fails.",
+		Call:    "install",
 		Funcs: []modules.Func{
 			{Name: "install", Summary: "Install packages, all in one transaction; lists that lack one of them and are old are refreshed first.", Returns: result,
 				Example: `pkg.install({ "nginx", "curl" })`, New: newInstall},

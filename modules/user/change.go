@@ -33,31 +33,49 @@ type create struct {
 	System     bool           `lua:"system" doc:"Take the number of a new user from those of the system"`
 	Password   modules.Secret `lua:"password" doc:"Password as a crypt hash ($6$…), or as a secret in the clear"`
 	Update     string         `lua:"update_password" enum:"on_create,always" doc:"When a password in the clear is set: where there is none yet, or at every call"`
+	Expires    string         `lua:"expires" alias:"expiry" doc:"Date such as \"2030-12-31\" from which on nobody can log in as the user, or \"never\""`
+	State      string         `lua:"state" enum:"present,absent" doc:"Whether the user must exist; absent is user.delete"`
+	RemoveHome bool           `lua:"remove_home" alias:"remove" doc:"With state = \"absent\": remove the home folder and mail too"`
+	Force      bool           `lua:"force" doc:"With state = \"absent\": also while processes of the user run"`
 
-	w want
+	w    want
+	gone *remove
 }
 
 // Validate checks what the tags cannot say.
 func (c *create) Validate() error {
+	if c.State == modules.Absent {
+		c.gone = &remove{one: c.one, RemoveHome: c.RemoveHome, Force: c.Force}
+		return c.gone.Validate()
+	}
 	c.w = want{
 		name: c.Name, uid: c.UID, group: c.Group, groups: c.Groups, append: c.Append, home: c.Home, shell: c.Shell, comment: c.Comment,
-		password: c.Password, always: c.Update != onCreate, create: true, createHome: c.CreateHome, system: c.System, skeleton: c.Skeleton,
+		password: c.Password, always: c.Update != onCreate, create: true, createHome: c.CreateHome, system: c.System, skeleton: c.Skeleton, expires: c.Expires,
 	}
 	return c.w.validate()
 }
 
 // Check compares the user.
 func (c *create) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	if c.gone != nil {
+		return c.gone.Check(ctx, v)
+	}
 	return c.w.check(ctx, v)
 }
 
 // Apply creates or changes it.
-func (c *create) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) error {
+func (c *create) Apply(ctx context.Context, m modules.Machine, d modules.Diff) error {
+	if c.gone != nil {
+		return c.gone.Apply(ctx, m, d)
+	}
 	return c.w.apply(ctx, m)
 }
 
 // Plan notes the user.
-func (c *create) Plan(_ context.Context, _ modules.Diff, o modules.Overlay) error {
+func (c *create) Plan(ctx context.Context, d modules.Diff, o modules.Overlay) error {
+	if c.gone != nil {
+		return c.gone.Plan(ctx, d, o)
+	}
 	c.w.plan(o)
 	return nil
 }
@@ -74,6 +92,7 @@ type modify struct {
 	Comment  *string        `lua:"comment" alias:"gecos,full_name" doc:"Comment, often the full name"`
 	Password modules.Secret `lua:"password" doc:"Password as a crypt hash ($6$…), or as a secret in the clear"`
 	Update   string         `lua:"update_password" enum:"on_create,always" doc:"When a password in the clear is set: where there is none yet, or at every call"`
+	Expires  string         `lua:"expires" alias:"expiry" doc:"Date such as \"2030-12-31\" from which on nobody can log in as the user, or \"never\""`
 
 	w want
 }
@@ -82,7 +101,7 @@ type modify struct {
 func (c *modify) Validate() error {
 	c.w = want{
 		name: c.Name, uid: c.UID, group: c.Group, groups: c.Groups, append: c.Append, home: c.Home, moveHome: c.MoveHome,
-		shell: c.Shell, comment: c.Comment, password: c.Password, always: c.Update != onCreate,
+		shell: c.Shell, comment: c.Comment, password: c.Password, always: c.Update != onCreate, expires: c.Expires,
 	}
 	return c.w.validate()
 }
@@ -222,6 +241,11 @@ func (r *remove) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error
 	if is.uid == 0 {
 		return d, fmt.Errorf("%s is root, who is not deleted", r.Name)
 	}
+	if !r.Force {
+		if err := loggedIn(v, is, "end that first, or say force = true"); err != nil {
+			return d, err
+		}
+	}
 	d.Add(modules.Delete("user "+r.Name, modules.Present))
 	if r.RemoveHome {
 		if _, err := v.Lstat(is.home); err == nil {
@@ -233,6 +257,13 @@ func (r *remove) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error
 
 // Apply deletes it.
 func (r *remove) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) error {
+	if busybox(m) {
+		argv := []string{"deluser"}
+		if r.RemoveHome {
+			argv = append(argv, "--remove-home")
+		}
+		return command(ctx, m, append(argv, "--", r.Name)...)
+	}
 	argv := []string{"userdel"}
 	if r.RemoveHome {
 		argv = append(argv, "-r")
@@ -279,7 +310,7 @@ func locked(ctx context.Context, v facts.Viewer, name string) (bool, error) {
 		return false, err
 	}
 	if is == nil {
-		return false, fmt.Errorf("there is no user %q on this host", name)
+		return false, noUser(name)
 	}
 	f, err := shadow(v, name)
 	if err != nil {
@@ -294,6 +325,14 @@ func locked(ctx context.Context, v facts.Viewer, name string) (bool, error) {
 
 // Apply locks or unlocks.
 func (l *lock) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) error {
+	if busybox(m) {
+		return editShadow(ctx, m, l.Name, func(f []string) {
+			f[1] = strings.TrimPrefix(f[1], "!")
+			if l.lock {
+				f[1] = "!" + f[1]
+			}
+		})
+	}
 	flag := "-U"
 	if l.lock {
 		flag = "-L"

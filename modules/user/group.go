@@ -50,6 +50,19 @@ func (g *groupCreate) Check(ctx context.Context, v facts.Viewer) (modules.Diff, 
 
 // Apply creates or renumbers it.
 func (g *groupCreate) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) error {
+	if busybox(m) {
+		if !g.fresh {
+			return editLine(ctx, m, "/etc/group", g.Name, 4, func(f []string) { f[2] = strconv.Itoa(*g.GID) })
+		}
+		argv := []string{"addgroup"}
+		if g.System {
+			argv = append(argv, "-S")
+		}
+		if g.GID != nil {
+			argv = append(argv, "-g", strconv.Itoa(*g.GID))
+		}
+		return command(ctx, m, append(argv, "--", g.Name)...)
+	}
 	argv := []string{"groupmod"}
 	if g.fresh {
 		argv = []string{"groupadd"}
@@ -87,6 +100,9 @@ func (g *groupDelete) Check(ctx context.Context, v facts.Viewer) (modules.Diff, 
 
 // Apply deletes it.
 func (g *groupDelete) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) error {
+	if busybox(m) {
+		return command(ctx, m, "delgroup", "--", g.Name)
+	}
 	return command(ctx, m, "groupdel", "--", g.Name)
 }
 

@@ -12,7 +12,7 @@ func Module() modules.Module {
 	var funcs []modules.Func
 	funcs = append(funcs, []modules.Func{
 		{Name: "create", Aliases: []string{"add"}, Summary: "Create a user, or bring one that is there into the state described.", Returns: result,
-			Example: `user.create({ name = "webapp", home = "/home/webapp", shell = "/bin/bash" })`, New: func() any { return &create{Append: true, CreateHome: true, Update: onCreate} }},
+			Example: `user.create({ name = "webapp", home = "/home/webapp", shell = "/bin/bash" })`, New: func() any { return &create{Append: true, CreateHome: true, Update: onCreate, State: modules.Present} }},
 		{Name: "modify", Summary: "Change a user that is there.", Returns: result,
 			Example: `user.modify("deploy", { shell = "/usr/sbin/nologin" })`, New: func() any { return &modify{Append: true, Update: onCreate} }},
 		{Name: "delete", Aliases: []string{"remove"}, Summary: "Delete a user.", Returns: result,
@@ -36,6 +36,13 @@ func Module() modules.Module {
 		{Name: "remove_from_group", Summary: "End the membership of a user in a group.", Returns: result,
 			Example: `user.remove_from_group("deploy", "adm")`, New: func() any { return &member{} }},
 
+		{Name: "set_expiry", Summary: "Set the date from which on nobody can log in as the user.", Returns: result,
+			Example: `user.set_expiry("deploy", "2030-12-31")`, New: func() any { return &setExpiry{} }},
+		{Name: "expire_password", Summary: "Ask for a new password at the next login.", Returns: result,
+			Example: `user.expire_password("deploy")`, New: func() any { return &expirePassword{} }},
+		{Name: "run_as", Summary: "Run a command as a user, which only root can; raises nothing when the command fails.", Returns: "{success, changed, exit_code, stdout, stderr, error, duration}",
+			Example: `local r = user.run_as("root", "id -un")`, New: func() any { return &runAs{} }},
+
 		{Name: "exists", Summary: "Tell whether there is a user of that name.", Returns: "boolean",
 			Example: `local yes = user.exists("root")`, New: get("exists")},
 		{Name: "get_info", Aliases: []string{"info"}, Summary: "Describe a user; nil when there is none.", Returns: "{name, uid, gid, group, groups, comment, home, shell} or nil",
@@ -48,6 +55,8 @@ func Module() modules.Module {
 		{Name: "get_groups", Summary: "List the groups that a user is in, the primary one first; nil when there is no such user.", Returns: "list of names or nil", Example: `local g = user.get_groups("root")`, New: get("groups")},
 		{Name: "is_locked", Summary: "Tell whether the password of a user is locked; only root can see it.", Returns: "boolean", Example: `local ok, yes = pcall(user.is_locked, "root")`, New: get("locked")},
 		{Name: "is_system_user", Summary: "Tell whether a user is one of the system's: its number is below 1000, or nobody's.", Returns: "boolean", Example: `local yes = user.is_system_user("root")`, New: get("system")},
+		{Name: "get_last_login", Summary: "Tell when and from where a user last logged in; nil when it never did.", Returns: "{time (Unix seconds), date, terminal, host} or nil",
+			Example: `local ok, l = pcall(user.get_last_login, "root")`, New: func() any { return &lastLogin{} }},
 		{Name: "list", Summary: "List the users of the host's own file.", Returns: "list of what get_info returns", Example: `local all = user.list()`, New: func() any { return &list{} }},
 		{Name: "get_current", Summary: "Describe the user that the task runs as.", Returns: "{name, uid, gid, group, groups, comment, home, shell}", Example: `local me = user.get_current()`, New: func() any { return &current{} }},
 		{Name: "is_root", Summary: "Tell whether the task runs as root.", Returns: "boolean", Example: `local yes = user.is_root()`, New: func() any { return &current{root: true} }},
@@ -56,6 +65,7 @@ func Module() modules.Module {
 	return modules.Module{
 		Name:    "user",
 		Summary: "Users and groups of the host; raises when they cannot be changed.",
+		Call:    "create",
 		Funcs:   append(funcs, groupFuncs()...),
 	}
 }

@@ -135,6 +135,15 @@ func TestChanges(t *testing.T) {
 		{"group_create", args("name", "web"), "", "", ""},
 		{"group_delete", args("name", "ops"), "group ops state: present -> absent", "groupdel -- ops", ""},
 
+		{"set_expiry", args("name", "bob", "expires", "2030-12-31"), "user bob expires: never -> 2030-12-31", "usermod -e 2030-12-31 -- bob", ""},
+		{"set_expiry", args("name", "bob", "expires", "never"), "", "", ""},
+		{"modify", args("name", "bob", "expires", "2030-12-31", "comment", "B"), "user bob comment: Bob -> B; user bob expires: never -> 2030-12-31", "usermod -c B -e 2030-12-31 -- bob", ""},
+		{"create", args("name", "new", "expires", "2030-12-31"), "user new state: absent -> present; user new expires:  -> 2030-12-31", "useradd -m -e 2030-12-31 -- new", ""},
+		{"create", args("name", "bob", "state", "absent"), "user bob state: present -> absent", "userdel -- bob", ""},
+		{"expire_password", args("name", "bob"), "user bob password: set on 2022-01-08 -> to be changed at the next login", "chage -d 0 -- bob", ""},
+
+		{"set_expiry", args("name", "bob", "expires", "soon"), "", "", `user.set_expiry: expires = "soon" is neither a date such as "2030-12-31" nor "never"`},
+		{"expire_password", args("name", "none"), "", "", `user.expire_password: there is no user "none" on this host; user.create makes one`},
 		{"modify", args("name", "none", "shell", "/bin/sh"), "", "", `user.modify: there is no user "none" on this host; user.create makes one`},
 		{"create", args("name", "new", "groups", "none"), "", "", `user.create: there is no group "none" on this host; user.group_create makes one`},
 		{"create", args("name", "--help"), "", "", `user.create: "--help" is no name of a user or group: letters, digits, _, - and . after a letter or _`},

@@ -33,14 +33,20 @@ type want struct {
 	system      bool
 	skeleton    string
 	leaveGroups []string
+	expires     string // a date or never; empty: not said
 
 	argv []string // of useradd or usermod; nil: not needed
 	// pass is what chpasswd is told; hashed says that it is a hash.
-	pass   modules.Secret
-	hashed bool
-	after  account
-	joins  []string
-	fresh  bool
+	pass          modules.Secret
+	hashed        bool
+	before, after account
+	// had and joins are the supplementary groups before and after; joins is nil
+	// where nothing is said of them.
+	had, joins []string
+	fresh      bool
+	ownGroup   bool   // a group of the new user's name is there already
+	expiryDays string // as /etc/shadow has it
+	setExpires bool
 }
 
 var crypt = regexp.MustCompile(`^\$[a-z0-9]+\$[^:\s]+$`)
@@ -64,19 +70,24 @@ func (w *want) validate() error {
 	if w.uid != nil && *w.uid < 0 {
 		errs = append(errs, fmt.Errorf("uid = %d is below 0", *w.uid))
 	}
+	if w.expires != "" {
+		days, err := parseExpiry(w.expires)
+		w.expiryDays = days
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
 func (w *want) check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
 	var d modules.Diff
-	w.argv, w.pass, w.fresh = nil, modules.Secret{}, false
+	w.argv, w.pass, w.joins, w.setExpires = nil, modules.Secret{}, nil, false
 	is, err := find(ctx, v, w.name)
 	if err != nil {
 		return d, err
 	}
 	what := "user " + w.name
 	if is == nil && !w.create {
-		return d, fmt.Errorf("there is no user %q on this host; user.create makes one", w.name)
+		return d, noUser(w.name)
 	}
 	w.fresh = is == nil
 	var args []string
@@ -87,7 +98,7 @@ func (w *want) check(ctx context.Context, v facts.Viewer) (modules.Diff, error) 
 			return d, err
 		}
 	}
-	w.after = *is
+	w.before, w.after = *is, *is
 	set := func(attr, before, after string, flag ...string) {
 		if w.fresh {
 			before = ""
@@ -133,6 +144,14 @@ func (w *want) check(ctx context.Context, v facts.Viewer) (modules.Diff, error) 
 	if err := w.supplementary(ctx, v, set); err != nil {
 		return d, err
 	}
+	if err := w.checkExpiry(v, set); err != nil {
+		return d, err
+	}
+	if !w.fresh && (w.after.uid != is.uid || w.moveHome && w.after.home != is.home) {
+		if err := loggedIn(v, is, "its number and home folder cannot be changed meanwhile: end that first"); err != nil {
+			return d, err
+		}
+	}
 	if w.fresh {
 		w.argv = append(append([]string{"useradd"}, args...), "--", w.name)
 	} else if len(args) > 0 {
@@ -158,7 +177,7 @@ func (w *want) birth(ctx context.Context, v facts.Viewer) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if g != nil {
+		if w.ownGroup = g != nil; w.ownGroup {
 			args = append(args, "-g", w.name)
 		}
 	}
@@ -207,10 +226,37 @@ func (w *want) supplementary(ctx context.Context, v facts.Viewer, set func(attr,
 	wanted = slices.DeleteFunc(wanted, func(g string) bool { return slices.Contains(w.leaveGroups, g) })
 	slices.Sort(wanted)
 	wanted = slices.Compact(wanted)
-	w.joins = wanted
+	w.had, w.joins = has, wanted
 	if !slices.Equal(wanted, has) {
 		set("groups", strings.Join(has, ","), strings.Join(wanted, ","), "-G", strings.Join(wanted, ","))
 	}
+	return nil
+}
+
+func (w *want) checkExpiry(v facts.Viewer, set func(attr, before, after string, flag ...string)) error {
+	if w.expires == "" || w.fresh && w.expires == never {
+		return nil
+	}
+	before, planned := modules.Noted(v, "expires:"+w.name)
+	if !planned && !w.fresh {
+		f, err := shadow(v, w.name)
+		if err != nil {
+			return fmt.Errorf("%w; only root can see when a user expires", err)
+		}
+		before = never
+		if f != nil {
+			before = expiryText(f[7])
+		}
+	}
+	if before == w.expires {
+		return nil
+	}
+	flag := w.expires
+	if flag == never {
+		flag = ""
+	}
+	set("expires", before, w.expires, "-e", flag)
+	w.setExpires = true
 	return nil
 }
 
@@ -245,7 +291,13 @@ func (w *want) checkPassword(v facts.Viewer, what string, d *modules.Diff) error
 }
 
 func (w *want) apply(ctx context.Context, m modules.Machine) error {
-	if w.argv != nil {
+	switch {
+	case w.argv == nil:
+	case busybox(m):
+		if err := w.applyBusybox(ctx, m); err != nil {
+			return err
+		}
+	default:
 		if err := command(ctx, m, w.argv...); err != nil {
 			return err
 		}
@@ -267,6 +319,9 @@ func (w *want) plan(o modules.Overlay) {
 	}
 	if !w.pass.Empty() {
 		o.Note("password:"+w.name, modules.Present)
+	}
+	if w.setExpires {
+		o.Note("expires:"+w.name, w.expires)
 	}
 	if !w.fresh {
 		return
@@ -292,7 +347,7 @@ func command(ctx context.Context, m modules.Machine, argv ...string) error {
 // feed runs one of the shadow suite's tools. Secrets come over stdin alone.
 func feed(ctx context.Context, m modules.Machine, stdin string, argv ...string) error {
 	if _, err := m.LookPath(argv[0]); err != nil {
-		return fmt.Errorf("%s is not on this host; user needs the tools of the shadow suite (package passwd, shadow or shadow-utils)", argv[0])
+		return fmt.Errorf("%s is not on this host; user needs the tools of the shadow suite (package passwd, shadow or shadow-utils) or busybox adduser", argv[0])
 	}
 	a, err := m.Run(ctx, modules.Cmd{Argv: argv, Env: []string{"LC_ALL=C"}, Stdin: strings.NewReader(stdin)})
 	if err != nil {
