@@ -21,7 +21,11 @@ import (
 //
 // An argument with one pair and blanks that are not quoted, which is what the
 // shell leaves of name="two words", is that pair.
-func ParseVars(args []string) (map[string]any, error) {
+func ParseVars(args []string) (map[string]any, error) { return ParseSecretVars(args, nil) }
+
+// ParseSecretVars is ParseVars where secrets opens what is encrypted; nil: it
+// stays so.
+func ParseSecretVars(args []string, secrets Secrets) (map[string]any, error) {
 	out := map[string]any{}
 	for _, a := range args {
 		a = strings.TrimSpace(a)
@@ -35,9 +39,9 @@ func ParseVars(args []string) (map[string]any, error) {
 			if data, err = readCapped(a[1:]); err != nil {
 				return nil, fmt.Errorf("read variables from %s: %s", a[1:], reason(err))
 			}
-			vs, err = varsOf(&file{name: a[1:], data: data})
+			vs, err = varsOf(&file{name: a[1:], data: data, secrets: secrets})
 		case a[0] == '{' || a[0] == '[':
-			vs, err = varsOf(&file{name: "-e", data: []byte(a)})
+			vs, err = varsOf(&file{name: "-e", data: []byte(a), secrets: secrets})
 		default:
 			vs, err = parsePairs(a)
 		}
@@ -51,8 +55,8 @@ func ParseVars(args []string) (map[string]any, error) {
 
 // varsOf reads a map of variables from YAML or JSON.
 func varsOf(f *file) (map[string]any, error) {
-	if strings.HasPrefix(string(f.data), "$ANSIBLE_VAULT;") {
-		return nil, encryptedFile(f)
+	if p := f.openFile(); p != nil {
+		return nil, p
 	}
 	var probs problems
 	d, err := parseDocument(f, &probs)

@@ -26,6 +26,10 @@ type Options struct {
 	ExtraVars map[string]any
 	// AllowEmpty lets a pattern match nothing.
 	AllowEmpty bool
+	// Secrets opens what is encrypted; nil: it stays so.
+	Secrets Secrets
+	// OpenLate leaves single encrypted values until a Login needs them.
+	OpenLate bool
 	// Warn is told what is odd but no error; nil: nobody is. Match calls it too,
 	// from the goroutine that it runs in.
 	Warn func(string)
@@ -197,11 +201,11 @@ func (l *loader) file(path string, st fs.FileInfo) {
 		l.probs.add(&Problem{File: path, Message: "read the inventory: " + reason(err)})
 		return
 	}
-	f := &file{name: path, data: data}
+	f := &file{name: path, data: data, secrets: l.opt.Secrets, late: l.opt.OpenLate}
 	l.files = append(l.files, f)
 	script := bytes.HasPrefix(data, []byte("#!"))
 	if st.Mode().IsRegular() && st.Mode()&0o111 != 0 {
-		s := &scriptSource{inv: &l.inv.hostData, probs: &l.probs, warn: l.opt.Warn, path: path, timeout: l.opt.ScriptTimeout}
+		s := &scriptSource{inv: &l.inv.hostData, probs: &l.probs, warn: l.opt.Warn, path: path, timeout: l.opt.ScriptTimeout, secrets: l.opt.Secrets, late: l.opt.OpenLate}
 		if s.parse(l.ctx) == nil {
 			return
 		}
@@ -233,8 +237,8 @@ func readCapped(path string) ([]byte, error) {
 }
 
 func (l *loader) static(f *file) {
-	if bytes.HasPrefix(f.data, []byte("$ANSIBLE_VAULT;")) {
-		l.probs.add(encryptedFile(f))
+	if p := f.openFile(); p != nil {
+		l.probs.add(p)
 		return
 	}
 	ext := filepath.Ext(f.name)
@@ -284,10 +288,6 @@ func (l *loader) yaml(f *file) {
 		return
 	}
 	s.parse()
-}
-
-func encryptedFile(f *file) *Problem {
-	return pos{f, 1, 1}.problem("decrypt it, or encrypt single values with ansible-vault encrypt_string", "the file is encrypted as a whole by ansible-vault, which cannot be read yet")
 }
 
 // significant is the first line that is neither empty nor a comment.

@@ -255,8 +255,16 @@ func (r *loginReader) value(names []string) (*variable, any) {
 		val = out
 	}
 	if e, ok := val.(Encrypted); ok {
-		r.fail(v, "", "is a !%s value, which cannot be read yet", e.kind)
-		return v, nil
+		text, err := v.reveal(e)
+		if err != nil {
+			hint := ""
+			if e.kind == "vault" {
+				hint = "give the password with --vault-password-file or --ask-vault-pass"
+			}
+			r.fail(v, hint, "is a !%s value that cannot be opened: %v", e.kind, err)
+			return v, nil
+		}
+		return v, text
 	}
 	return v, val
 }
@@ -306,7 +314,9 @@ func (r *loginReader) reference(name string, depth int) (any, error) {
 	switch val := v.val.(type) {
 	case string:
 		return r.expand(val, depth+1)
-	case []any, *dict, nil, Encrypted:
+	case Encrypted:
+		return v.reveal(val)
+	case []any, *dict, nil:
 		return nil, fmt.Errorf("%s is %s", name, describe(val))
 	}
 	return v.val, nil

@@ -83,7 +83,7 @@ func TestLoginRefuses(t *testing.T) {
 		{`{ansible_host: "{{ nope }}"}`, "there is no variable nope"},
 		{`{ansible_host: "{{ ansible_host }}"}`, "it refers to itself"},
 		{`{ansible_host: "{{ x"}`, "{{ is not closed"},
-		{"{ansible_password: !vault x}", "ansible_password of host web is a !vault value, which cannot be read yet"},
+		{"{ansible_password: !vault x}", "ansible_password of host web is a !vault value that cannot be opened: nothing was given to open it with"},
 	} {
 		inv := load(t, Options{}, put(t, filepath.Join(t.TempDir(), "hosts.yml"), "all:\n  hosts:\n    web: "+c.vars+"\n"))
 		if _, err := inv.Login("web"); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -53,6 +53,10 @@ func (p *Problem) Place() string {
 type file struct {
 	name string
 	data []byte // dropped when loading is over
+
+	secrets Secrets // nil: what is encrypted stays so
+	late    bool    // values are opened when they are used
+	hidden  bool    // data was encrypted and must not be shown
 }
 
 // pos is where a thing is written.
@@ -68,8 +72,16 @@ func (p pos) problem(hint, format string, args ...any) *Problem {
 	return &Problem{
 		File: p.file.name, Line: int(p.line), Column: int(p.col),
 		Message: fmt.Sprintf(format, args...), Hint: hint,
-		Excerpt: excerpt(p.file.data, int(p.line), int(p.col)),
+		Excerpt: p.excerpt(),
 	}
+}
+
+// excerpt shows the line, unless it was encrypted.
+func (p pos) excerpt() string {
+	if p.file.hidden {
+		return ""
+	}
+	return excerpt(p.file.data, int(p.line), int(p.col))
 }
 
 // String is "file:line", which is what fits into a sentence.

@@ -36,8 +36,10 @@ type scriptSource struct {
 	path    string
 	timeout time.Duration
 
-	hosts []string
-	known map[string]bool
+	hosts   []string
+	known   map[string]bool
+	secrets Secrets
+	late    bool
 }
 
 // parse runs the script. It returns errNotExecutable when there is nothing to
@@ -96,7 +98,7 @@ func (s *scriptSource) fail(message, hint string) {
 
 // document parses what the script printed; nil after a problem.
 func (s *scriptSource) document(call string, out []byte) *document {
-	f := &file{name: s.path + " " + call, data: out}
+	f := &file{name: s.path + " " + call, data: out, secrets: s.secrets, late: s.late}
 	if !json.Valid(out) {
 		err := json.Unmarshal(out, new(any))
 		var at *json.SyntaxError

@@ -38,7 +38,7 @@ esac`
 	if got := inv.HostsOf("alone"); !slices.Equal(got, []string{"alone"}) {
 		t.Errorf("alone has %v", got)
 	}
-	if got := inv.Vars("a"); got["x"] != int64(2) || got["z"] != "{{ y }}" || got["s"] != (Encrypted{"vault", "cipher"}) {
+	if got := inv.Vars("a"); got["x"] != int64(2) || got["z"] != "{{ y }}" || got["s"] != (Encrypted{kind: "vault", text: "cipher"}) {
 		t.Errorf("a has %v", got)
 	}
 	if got := inv.Vars("alone")["y"]; !reflect.DeepEqual(got, []any{1.5, nil, true}) {

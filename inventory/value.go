@@ -20,9 +20,14 @@ type (
 	dict struct{ keys, vals []any }
 )
 
-// Encrypted is a value tagged !vault or !secret. It prints itself as
+// Encrypted is a value tagged !vault or !secret, or a text of a file that was
+// encrypted as a whole. It prints itself as
 // "[secret]" wherever it is formatted or marshalled.
-type Encrypted struct{ kind, text string }
+type Encrypted struct {
+	kind, text string
+	plain      string
+	open       bool
+}
 
 // Kind is "vault" or "secret".
 func (e Encrypted) Kind() string { return e.kind }
@@ -30,6 +35,9 @@ func (e Encrypted) Kind() string { return e.kind }
 // Reveal returns what is written in the file: the cipher text of a vault
 // value, the name of a secret.
 func (e Encrypted) Reveal() string { return e.text }
+
+// Plain returns what is behind the value, and whether it was opened.
+func (e Encrypted) Plain() (string, bool) { return e.plain, e.open }
 
 // String hides the text from every fmt verb that asks for a string.
 func (e Encrypted) String() string { return "[secret]" }

@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -169,10 +168,10 @@ func (l *loader) varsFile(path string) *varsFile {
 		l.probs.add(&Problem{File: path, Message: "read the variables: " + reason(err)})
 		return nil
 	}
-	f := &file{name: path, data: data}
+	f := &file{name: path, data: data, secrets: l.opt.Secrets, late: l.opt.OpenLate}
 	l.files = append(l.files, f)
-	if bytes.HasPrefix(data, []byte("$ANSIBLE_VAULT;")) {
-		l.probs.add(encryptedFile(f))
+	if p := f.openFile(); p != nil {
+		l.probs.add(p)
 		return nil
 	}
 	out := &varsFile{path: path}

@@ -226,6 +226,9 @@ func (d *document) key(k *yaml.Node) (any, bool) {
 	}
 	v, ok := d.scalar(n)
 	if e, is := v.(Encrypted); is {
+		if n.Style&yaml.TaggedStyle == 0 || n.Tag == "!!str" {
+			return e.plain, true // the keys of an encrypted file are no secrets
+		}
 		d.fail(k, "", "a key cannot be a %s value", e.kind)
 		return nil, false
 	}
@@ -315,21 +318,21 @@ func (d *document) failTag(n *yaml.Node) {
 func (d *document) scalar(n *yaml.Node) (any, bool) {
 	if n.Style&yaml.TaggedStyle == 0 {
 		if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
-			return n.Value, true
+			return d.text(n.Value), true
 		}
-		return resolvePlain(n.Value), true
+		return d.text(resolvePlain(n.Value)), true
 	}
 	var v any
 	ok := true
 	switch n.Tag {
 	case "!vault", "!vault-encrypted":
-		v = Encrypted{"vault", n.Value}
+		v = d.encrypted(n, "vault")
 	case "!secret":
-		v = Encrypted{"secret", n.Value}
+		v = d.encrypted(n, "secret")
 	case "!unsafe":
 		v = unsafeText(n.Value)
 	case "!!str":
-		v = n.Value
+		v = d.text(n.Value)
 	case "!!null":
 		v = nil
 	case "!!bool":
@@ -355,6 +358,45 @@ func (d *document) scalar(n *yaml.Node) (any, bool) {
 		d.fail(n, "", "%q is no value of type %s", n.Value, n.Tag)
 	}
 	return v, ok
+}
+
+// encrypted makes the value of !vault and !secret.
+func (d *document) encrypted(n *yaml.Node, tag string) any {
+	text := n.Value
+	if tag == "secret" {
+		text = strings.TrimSpace(text)
+	}
+	late := d.file != nil && d.file.late
+	e, err := d.file.sealed(tag, text, late)
+	if err != nil {
+		d.fail(n, "", "the !%s value cannot be opened: %v", tag, err)
+	}
+	return e
+}
+
+// text is a scalar's value; texts of an encrypted file are secrets.
+func (d *document) text(v any) any {
+	s, ok := v.(string)
+	if !ok || d.file == nil || !d.file.hidden {
+		return v
+	}
+	return Encrypted{kind: "vault", plain: s, open: true}
+}
+
+// learn tells of the texts in v.
+func (f *file) learn(v any) {
+	switch v := v.(type) {
+	case Encrypted:
+		f.secrets.Learn(v.plain)
+	case []any:
+		for _, item := range v {
+			f.learn(item)
+		}
+	case *dict:
+		for _, item := range v.vals {
+			f.learn(item)
+		}
+	}
 }
 
 // kindName names what a node is, with its article.

@@ -159,6 +159,9 @@ func (s *document) variable(p pair) variable {
 	if p.value.Kind == yaml.ScalarNode && p.value.Line > 0 && !isNull(p.value) {
 		v.pos = s.pos(p.value)
 	}
+	if s.file.hidden {
+		s.file.learn(v.val)
+	}
 	return v
 }
 
