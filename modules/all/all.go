@@ -5,8 +5,8 @@ package all
 import (
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/authorizedkey"
-	"github.com/sloth-runner/sloth/modules/cron"
 	"github.com/sloth-runner/sloth/modules/circuit"
+	"github.com/sloth-runner/sloth/modules/cron"
 	"github.com/sloth-runner/sloth/modules/data"
 	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
@@ -21,6 +21,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/pkg"
 	"github.com/sloth-runner/sloth/modules/saga"
 	statemod "github.com/sloth-runner/sloth/modules/state"
+	"github.com/sloth-runner/sloth/modules/sysctl"
 	"github.com/sloth-runner/sloth/modules/systemd"
 	"github.com/sloth-runner/sloth/modules/terraform"
 	"github.com/sloth-runner/sloth/modules/user"
@@ -41,6 +42,7 @@ func Modules() []modules.Module {
 		knownhosts.Module(),
 		systemd.Module(),
 		cron.Module(),
+		sysctl.Module(),
 		infratest.Module(),
 		waitfor.Module(),
 		http.Module(),
