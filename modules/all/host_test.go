@@ -18,7 +18,9 @@ func exampleHost() map[string]string {
 		"/etc/group":  "root:x:0:\nnogroup:x:65534:\ndeploy:x:1000:\nguest:x:1001:\nwww-data:x:33:\nadm:x:4:deploy\nold-team:x:50:\n",
 		"/etc/shadow": "root:*:19000:0:99999:7:::\ndeploy:$6$a$b:19000:0:99999:7:::\nguest:!$6$a$b:19000:0:99999:7:::\n",
 
-		"/etc/cron.d/reports": "#Ansible: old report\n0 5 * * * root /usr/local/bin/report\n",
+		"/proc/sys/net/ipv4/ip_forward": "0\n", "/proc/sys/kernel/hostname": "web-01\n", "/proc/self/mountinfo": "",
+		"/etc/sysctl.d/old.conf": "vm.swappiness = 1\n",
+		"/etc/cron.d/reports":    "#Ansible: old report\n0 5 * * * root /usr/local/bin/report\n",
 
 		"/etc/ssh/ssh_known_hosts":   "old.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy\n",
 		"/root/.ssh/authorized_keys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy old\n",
