@@ -15,6 +15,7 @@ import (
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/dsl"
 	"github.com/sloth-runner/sloth/lua/ship"
+	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner/step"
 	lua "github.com/yuin/gopher-lua"
 )
@@ -116,7 +117,8 @@ func usesAllHosts(t *dsl.Task, dep string) bool {
 
 // segment is what host is sent for cells, and the contents that go ahead.
 func (r *Runner) segment(host string, cells []*cell, outputs outputsOf) (step.Segment, []blob, error) {
-	seg := step.Segment{ID: r.identity("segment", host, cells[0].node.task.Name, nil), Host: r.host(host), Check: r.opt.Check, Values: r.opt.Values}
+	seg := step.Segment{ID: r.identity("segment", host, cells[0].node.task.Name, nil), Host: r.host(host), Check: r.opt.Check, Values: packed.Carry(r.opt.Values)}
+	seg.Host.Vars = packed.CarryMap(seg.Host.Vars)
 	b := &builder{r: r, seg: &seg, host: host, have: map[string]bool{}}
 	here := map[string]bool{}
 	for _, c := range cells {

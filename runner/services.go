@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/packed"
 )
 
 // maxTemplate is the size of a template source; rendering holds it in memory.
@@ -63,7 +64,32 @@ func (r *Runner) render(host string, text []byte, src, engine string, vars map[s
 	}
 	all := r.templateVars(host)
 	maps.Copy(all, vars)
+	// A template is where secrets go into files.
+	if packed.HasSecret(all) {
+		all, _ = revealed(all).(map[string]any)
+	}
 	return r.opt.Render(text, src, engine, all)
+}
+
+// revealed is v with the secrets in it as text.
+func revealed(v any) any {
+	switch t := v.(type) {
+	case modules.Secret:
+		return t.Reveal()
+	case []any:
+		out := make([]any, len(t))
+		for i, item := range t {
+			out[i] = revealed(item)
+		}
+		return out
+	case map[string]any:
+		out := make(map[string]any, len(t))
+		for k, item := range t {
+			out[k] = revealed(item)
+		}
+		return out
+	}
+	return v
 }
 
 // templateVars is what every template on host sees: its variables and, under
@@ -127,7 +153,11 @@ func (s *services) Inventory(ctx context.Context, what, arg string) (any, error)
 		if err := s.known(arg); err != nil {
 			return nil, err
 		}
-		return s.r.host(arg).Vars, nil
+		vars := s.r.host(arg).Vars
+		if s.host != Local {
+			vars = packed.CarryMap(vars)
+		}
+		return vars, nil
 	case "facts":
 		if err := s.known(arg); err != nil {
 			return nil, err

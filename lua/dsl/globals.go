@@ -109,10 +109,6 @@ func secret(L *lua.LState) int {
 	if err != nil {
 		engine.Raise(L, fmt.Errorf("secret %w", err))
 	}
-	if e := bind.EnvOf(engine.Context(L)); e != nil && e.Inert {
-		L.Push(bind.ToLua(L, newSecret("")))
-		return 1
-	}
 	s := services(L, "secret")
 	var value string
 	err = engine.Block(L, func(ctx context.Context) (err error) {

@@ -15,6 +15,7 @@ type idle struct {
 	modules.Services // what there is; may be nil
 	dir              string
 	called           func(bind.Record)
+	secret           func(ctx context.Context, name string) (string, error) // nil: all are empty
 }
 
 var errIdle = errors.New("not available while the file is only read")
@@ -75,7 +76,13 @@ func (s *idle) Template(context.Context, string, string, map[string]any) ([]byte
 	return nil, nil
 }
 
-func (s *idle) Secret(context.Context, string) (string, error) { return "", nil }
+// Secret is an effect of nothing, and what functions capture must be right.
+func (s *idle) Secret(ctx context.Context, name string) (string, error) {
+	if s.secret == nil {
+		return "", nil
+	}
+	return s.secret(ctx, name)
+}
 
 func (s *idle) Require(ctx context.Context, name string) ([]byte, string, error) {
 	if s.Services == nil {

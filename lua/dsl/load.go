@@ -37,6 +37,9 @@ type Options struct {
 	// Env surrounds the module calls at the top level of a file, unless the
 	// context of LoadFile brings one.
 	Env *bind.Env
+	// Secret finds a secret while a file is read without effects; nil: all are
+	// empty, which is enough to check a file.
+	Secret func(ctx context.Context, name string) (string, error)
 	// Prompt asks the person at the terminal; nil: prompt() is an error.
 	Prompt func(ctx context.Context, name string, secret bool) (string, error)
 	// Pause waits until the person at the terminal goes on; nil: pause() without
@@ -66,6 +69,7 @@ func Install(vm *engine.VM, o Options) *Loader {
 type load struct {
 	w        *world
 	inert    bool
+	secret   func(ctx context.Context, name string) (string, error)
 	file     string
 	prog     *Program
 	tasks    []*Task // as they were defined, handlers too
@@ -115,7 +119,7 @@ func readSource(path string) ([]byte, error) {
 // include starts.
 func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Program, error) {
 	l := &load{
-		w: ld.w, inert: ld.opts.Inert, file: path, prog: &Program{File: path},
+		w: ld.w, inert: ld.opts.Inert, secret: ld.opts.Secret, file: path, prog: &Program{File: path},
 		included: map[string][]lua.LValue{},
 	}
 	chunk, err := ld.w.vm.Load(path, src)
@@ -205,7 +209,7 @@ func (l *load) context(ctx context.Context, base *bind.Env) context.Context {
 // idle keeps the file's calls from having effects.
 func (l *load) idle(env *bind.Env) {
 	env.Inert = true
-	env.Call.Services = &idle{env.Call.Services, filepath.Dir(l.file), env.Called}
+	env.Call.Services = &idle{env.Call.Services, filepath.Dir(l.file), env.Called, l.secret}
 }
 
 // verdict reads what the file itself returned.

@@ -7,8 +7,10 @@ import (
 
 	lua "github.com/yuin/gopher-lua"
 
+	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/engine"
 	"github.com/sloth-runner/sloth/lua/ship"
+	"github.com/sloth-runner/sloth/modules"
 )
 
 // How tasks travel: as a table of their fields, functions included.
@@ -232,6 +234,18 @@ func (w *world) shippable() {
 				return nil, err
 			}
 			return w.taskValue(t), nil
+		})
+	ship.Register(w.vm, "secret",
+		func(ud *lua.LUserData) (lua.LValue, bool) {
+			s, ok := ud.Value.(modules.Secret)
+			return lua.LString(s.Reveal()), ok
+		},
+		func(L *lua.LState, v lua.LValue) (lua.LValue, error) {
+			text, ok := v.(lua.LString)
+			if !ok {
+				return nil, errors.New("a secret is no text")
+			}
+			return bind.ToLua(L, newSecret(string(text))), nil
 		})
 	ship.Register(w.vm, "this",
 		func(ud *lua.LUserData) (lua.LValue, bool) {

@@ -82,6 +82,9 @@ func table(d *msgpack.Decoder) (any, error) {
 	if mixed != nil {
 		return mixed, nil
 	}
+	if s, ok := secretOf(text); ok {
+		return s, nil
+	}
 	return text, nil
 }
 

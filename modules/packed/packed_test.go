@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/sloth-runner/sloth/modules"
 )
 
 func TestKindsSurvive(t *testing.T) {
@@ -41,6 +43,27 @@ func TestStructsWithPlainData(t *testing.T) {
 	var out thing
 	if err := Unmarshal(data, &out); err != nil || !reflect.DeepEqual(in, out) {
 		t.Errorf("%#v became %#v, %v", in, out, err)
+	}
+}
+
+func TestSecretsTravelOnlyWhenCarried(t *testing.T) {
+	s := modules.NewSecret("hunter2")
+	in := map[string]any{"a": s, "l": []any{s, map[string]any{"k": s}}, "m": map[any]any{int64(1): s}, "n": int64(1)}
+	data, err := Marshal(CarryMap(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := Unmarshal(data, &got); err != nil || !reflect.DeepEqual(got, in) {
+		t.Errorf("%#v, %v", got, err)
+	}
+	data, err = Marshal(in)
+	if err != nil || strings.Contains(string(data), "hunter2") {
+		t.Errorf("%q, %v", data, err)
+	}
+	plain := map[string]any{"x": []any{int64(1)}}
+	if out := CarryMap(plain); !reflect.DeepEqual(out, plain) {
+		t.Errorf("%#v", out)
 	}
 }
 
