@@ -3,6 +3,7 @@ package modules
 import (
 	"context"
 	"errors"
+	"path"
 
 	"github.com/sloth-runner/sloth/facts"
 )
@@ -67,4 +68,57 @@ func Noted(v facts.Viewer, key string) (string, bool) {
 		return o.Noted(key)
 	}
 	return "", false
+}
+
+// FileStream is several controller-side files, one after the other.
+type FileStream interface {
+	// Next returns the next file, in the order they were asked for. The one
+	// before can no longer be read then.
+	Next() (File, error)
+	Close() error
+}
+
+// OpenFiles opens many files below a controller-side folder, in one round trip
+// where s can do that; names are relative to dir.
+func OpenFiles(ctx context.Context, s Services, dir string, names []string) (FileStream, error) {
+	full := make([]string, len(names))
+	for i, n := range names {
+		full[i] = path.Join(dir, n)
+	}
+	if b, ok := s.(interface {
+		Files(ctx context.Context, names []string) (FileStream, error)
+	}); ok {
+		return b.Files(ctx, full)
+	}
+	return &fileByFile{ctx: ctx, s: s, left: full}, nil
+}
+
+// fileByFile is for services that are not far away.
+type fileByFile struct {
+	ctx  context.Context
+	s    Services
+	left []string
+	open File
+}
+
+func (f *fileByFile) Next() (File, error) {
+	if err := f.Close(); err != nil {
+		return File{}, err
+	}
+	if len(f.left) == 0 {
+		return File{}, errors.New("no more files were asked for")
+	}
+	var err error
+	f.open, err = f.s.File(f.ctx, f.left[0])
+	f.left = f.left[1:]
+	return f.open, err
+}
+
+func (f *fileByFile) Close() error {
+	if f.open.ReadCloser == nil {
+		return nil
+	}
+	err := f.open.Close()
+	f.open.ReadCloser = nil
+	return err
 }

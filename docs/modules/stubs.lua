@@ -130,6 +130,41 @@
 ---@field owner? string Name or number of the user everything belongs to
 ---@field group? string Name or number of the group everything belongs to
 
+---@class file_ops.unarchive.args
+---@field src? string The archive on the controller, relative to the .sloth file: tar, tar.gz, tar.xz, tar.zst or zip, told apart by content
+---@field dest? string Folder on the host that it is unpacked into; it is made when it does not exist
+---@field path? string Folder on the host that it is unpacked into; it is made when it does not exist
+---@field remote_src? boolean Src is a file on the host
+---@field creates? string Do nothing when this is there
+---@field include? string[]|string Names or patterns of what to unpack; everything when not said
+---@field exclude? string[]|string Names or patterns of what not to unpack: *.log anywhere, docs/** at the top
+---@field strip_components? integer How many folders to take away from the front of each name
+---@field strip? integer How many folders to take away from the front of each name
+---@field keep_newer? boolean Leave files alone that are newer than those in the archive
+---@field keep_owner? boolean Give files the owner and group the archive names, by name if the host knows it, else by number; when not said they belong to whoever unpacks
+---@field outside_links? boolean Take symbolic links that lead out of dest too; nothing is written through them
+---@field max_size? integer How many bytes all files together may have, unpacked
+---@field mode? string|number Permissions of files; those in the archive when not said, without setuid
+---@field dir_mode? string|number Permissions of folders; those in the archive when not said
+---@field directory_mode? string|number Permissions of folders; those in the archive when not said
+---@field owner? string Name or number of the user everything belongs to
+---@field group? string Name or number of the group everything belongs to
+
+---@class file_ops.archive.args
+---@field path? string[]|string What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@field paths? string[]|string What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@field src? string[]|string What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@field dest? string The archive
+---@field name? string The archive
+---@field format? "tar"|"tar.gz"|"gz"|"tar.xz"|"xz"|"tar.zst"|"zst"|"zip" What it should be; when not said, what the name of dest says, else tar.gz. xz and zst need the program of that name on the host
+---@field exclude? string[]|string Paths, names or patterns to leave out
+---@field exclude_path? string[]|string Paths, names or patterns to leave out
+---@field exclusion_patterns? string[]|string Paths, names or patterns to leave out
+---@field remove? boolean Remove what was put into the archive
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+
 ---Files, folders and links as they should be, replaced whole or not at all.
 ---@class file_opslib
 file_ops = {}
@@ -205,6 +240,24 @@ function file_ops.stat(path, args) end
 ---@param args? file_ops.sync.args
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function file_ops.sync(src, dest, args) end
+
+---Unpack an archive into a folder; only what differs is written.
+---
+---    file_ops.unarchive({ src = "app.tar.gz", dest = "/srv/app", strip_components = 1 })
+---@param src string|file_ops.unarchive.args The archive on the controller, relative to the .sloth file: tar, tar.gz, tar.xz, tar.zst or zip, told apart by content
+---@param dest? string Folder on the host that it is unpacked into; it is made when it does not exist
+---@param args? file_ops.unarchive.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.unarchive(src, dest, args) end
+
+---Put files and folders of the host into an archive; written anew only when it would hold something else.
+---
+---    file_ops.archive({ path = "/srv/app", dest = "/srv/app.tar.gz", exclude = { "*.log" } })
+---@param path string[]|string|file_ops.archive.args What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@param dest? string The archive
+---@param args? file_ops.archive.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.archive(path, dest, args) end
 
 ---@class fs.stat.args
 ---@field path? string The file, folder or link; a link is described itself
@@ -454,6 +507,77 @@ function fs.chmod(path, mode, args) end
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function fs.chown(path, owner, group, args) end
 
+---@class archive.create.args
+---@field path? string[]|string What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@field paths? string[]|string What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@field src? string[]|string What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@field dest? string The archive
+---@field name? string The archive
+---@field format? "tar"|"tar.gz"|"gz"|"tar.xz"|"xz"|"tar.zst"|"zst"|"zip" What it should be; when not said, what the name of dest says, else tar.gz. xz and zst need the program of that name on the host
+---@field exclude? string[]|string Paths, names or patterns to leave out
+---@field exclude_path? string[]|string Paths, names or patterns to leave out
+---@field exclusion_patterns? string[]|string Paths, names or patterns to leave out
+---@field remove? boolean Remove what was put into the archive
+---@field mode? string|number Permissions: "0644", 0o644 or "u+x,go-w"; a file that is there keeps its own
+---@field owner? string Name or number of the user it belongs to
+---@field group? string Name or number of the group it belongs to
+
+---@class archive.extract.args
+---@field src? string The archive on the controller, relative to the .sloth file: tar, tar.gz, tar.xz, tar.zst or zip, told apart by content
+---@field dest? string Folder on the host that it is unpacked into; it is made when it does not exist
+---@field path? string Folder on the host that it is unpacked into; it is made when it does not exist
+---@field remote_src? boolean Src is a file on the host
+---@field creates? string Do nothing when this is there
+---@field include? string[]|string Names or patterns of what to unpack; everything when not said
+---@field exclude? string[]|string Names or patterns of what not to unpack: *.log anywhere, docs/** at the top
+---@field strip_components? integer How many folders to take away from the front of each name
+---@field strip? integer How many folders to take away from the front of each name
+---@field keep_newer? boolean Leave files alone that are newer than those in the archive
+---@field keep_owner? boolean Give files the owner and group the archive names, by name if the host knows it, else by number; when not said they belong to whoever unpacks
+---@field outside_links? boolean Take symbolic links that lead out of dest too; nothing is written through them
+---@field max_size? integer How many bytes all files together may have, unpacked
+---@field mode? string|number Permissions of files; those in the archive when not said, without setuid
+---@field dir_mode? string|number Permissions of folders; those in the archive when not said
+---@field directory_mode? string|number Permissions of folders; those in the archive when not said
+---@field owner? string Name or number of the user everything belongs to
+---@field group? string Name or number of the group everything belongs to
+
+---@class archive.list.args
+---@field path? string The archive
+---@field src? string The archive
+---@field dest? string The archive
+---@field include? string[]|string Names or patterns of what to list; everything when not said
+
+---Archives: tar, tar.gz, tar.xz, tar.zst and zip, made, unpacked and listed.
+---@class archivelib
+archive = {}
+
+---Put files and folders of the host into an archive; written anew only when it would hold something else.
+---
+---    archive.create({ path = "/srv/app", dest = "/srv/app.tar.gz", exclude = { "*.log" } })
+---@param path string[]|string|archive.create.args What to put into it: files, folders, patterns; of a name that ends in / what is in the folder
+---@param dest? string The archive
+---@param args? archive.create.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function archive.create(path, dest, args) end
+
+---Unpack an archive into a folder; only what differs is written.
+---
+---    archive.extract({ src = "app.tar.gz", dest = "/srv/app", strip_components = 1 })
+---@param src string|archive.extract.args The archive on the controller, relative to the .sloth file: tar, tar.gz, tar.xz, tar.zst or zip, told apart by content
+---@param dest? string Folder on the host that it is unpacked into; it is made when it does not exist
+---@param args? archive.extract.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function archive.extract(src, dest, args) end
+
+---Return what is in an archive of the host.
+---
+---    local list = archive.list("/srv/backup.tar")
+---@param path string|archive.list.args The archive
+---@param include? string[]|string Names or patterns of what to list; everything when not said
+---@return any # list of {name, type, size, mode, uid, gid, owner, group, mtime, link}
+function archive.list(path, include) end
+
 ---@class exec.run.args
 ---@field cmd? string Command for the shell
 ---@field command? string Command for the shell
@@ -592,6 +716,7 @@ function exec.script(path, args) end
 
 ---Install, remove and look up packages with the host's package manager; raises when it fails.
 ---@class pkglib
+---@overload fun(args: pkg.install.args): any
 pkg = {}
 
 ---Install packages, all in one transaction; lists that lack one of them and are old are refreshed first.
@@ -951,6 +1076,7 @@ pkg.dependencies = pkg.deps
 
 ---Users and groups of the host; raises when they cannot be changed.
 ---@class userlib
+---@overload fun(args: user.create.args): any
 user = {}
 
 ---Create a user, or bring one that is there into the state described.
@@ -1690,30 +1816,89 @@ function cron.env(name, value, args) end
 ---@return any # list of {name, job, user, minute, hour, day, month, weekday, special_time, disabled}, and a table of the variables
 function cron.list(args) end
 
+---@class sysctl.set.args
+---@field name? string The parameter, such as net.ipv4.ip_forward
+---@field key? string The parameter, such as net.ipv4.ip_forward
+---@field value? any Its value: text, a number, or true and false for 1 and 0
+---@field val? any Its value: text, a number, or true and false for 1 and 0
+---@field state? "present"|"absent" Whether the file must set it
+---@field reload? boolean Set it in the running kernel too; other lines of the file are left alone
+---@field sysctl_set? boolean Set it in the running kernel even where reload is false
+---@field ignoreerrors? boolean Set a parameter that the kernel does not have in the file alone
+---@field ignore_errors? boolean Set a parameter that the kernel does not have in the file alone
+---@field sysctl_file? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field file? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field path? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field dest? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+
+---@class sysctl.absent.args
+---@field name? string The parameter
+---@field key? string The parameter
+---@field sysctl_file? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field file? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field path? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field dest? string File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf
+---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+
+---@class sysctl.get.args
+---@field name? string The parameter, such as net.ipv4.ip_forward
+---@field key? string The parameter, such as net.ipv4.ip_forward
+
+---Parameters of the kernel, now and at the next boot; raises when the kernel refuses a value.
+---@class sysctllib
+sysctl = {}
+
+---Set a parameter in a file that is read at boot, and in the running kernel.
+---
+---    sysctl.set("net.ipv4.ip_forward", 1)
+---@param name string|sysctl.set.args The parameter, such as net.ipv4.ip_forward
+---@param value? any Its value: text, a number, or true and false for 1 and 0
+---@param args? sysctl.set.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function sysctl.set(name, value, args) end
+sysctl.present = sysctl.set
+
+---Take a parameter out of its file; the running kernel keeps its value.
+---
+---    sysctl.absent({ name = "vm.swappiness", file = "old" })
+---@param name string|sysctl.absent.args The parameter
+---@param args? sysctl.absent.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function sysctl.absent(name, args) end
+sysctl.remove = sysctl.absent
+
+---Return the value of a parameter in the running kernel; raises when there is no such parameter.
+---
+---    local on = sysctl.get("net.ipv4.ip_forward")
+---@param name string|sysctl.get.args The parameter, such as net.ipv4.ip_forward
+---@return any # text
+function sysctl.get(name) end
+
 ---@class infra_test.file_exists.args
 ---@field path? string The file or folder; links are followed
 ---@field name? string The file or folder; links are followed
 ---@field dest? string The file or folder; links are followed
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.is_directory.args
 ---@field path? string The file or folder; links are followed
 ---@field name? string The file or folder; links are followed
 ---@field dest? string The file or folder; links are followed
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.is_file.args
 ---@field path? string The file or folder; links are followed
 ---@field name? string The file or folder; links are followed
 ---@field dest? string The file or folder; links are followed
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.file_mode.args
 ---@field path? string The file or folder; links are followed
 ---@field name? string The file or folder; links are followed
 ---@field dest? string The file or folder; links are followed
 ---@field mode? string|number The permissions, such as "0644"
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.file_owner.args
 ---@field path? string The file or folder; links are followed
@@ -1721,21 +1906,21 @@ function cron.list(args) end
 ---@field dest? string The file or folder; links are followed
 ---@field owner? string Name or number of the user
 ---@field user? string Name or number of the user
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.file_group.args
 ---@field path? string The file or folder; links are followed
 ---@field name? string The file or folder; links are followed
 ---@field dest? string The file or folder; links are followed
 ---@field group? string Name or number of the group
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.file_size.args
 ---@field path? string The file or folder; links are followed
 ---@field name? string The file or folder; links are followed
 ---@field dest? string The file or folder; links are followed
 ---@field size? integer Bytes
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.file_contains.args
 ---@field path? string The file or folder; links are followed
@@ -1744,19 +1929,19 @@ function cron.list(args) end
 ---@field text? string The text, letter by letter: it is no pattern
 ---@field content? string The text, letter by letter: it is no pattern
 ---@field pattern? string The text, letter by letter: it is no pattern
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.port_is_listening.args
 ---@field port? integer Number of the port
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.port_is_tcp.args
 ---@field port? integer Number of the port
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.port_is_udp.args
 ---@field port? integer Number of the port
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.can_connect.args
 ---@field host? string Name or address to connect to
@@ -1764,47 +1949,47 @@ function cron.list(args) end
 ---@field name? string Name or address to connect to
 ---@field port? integer Number of the TCP port
 ---@field timeout_ms? string Milliseconds that it may take; may be left out before target
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.ping.args
 ---@field host? string Name or address of the host that should answer
 ---@field address? string Name or address of the host that should answer
 ---@field name? string Name or address of the host that should answer
 ---@field count? integer How often to try, two seconds each; one answer is enough
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.service_is_running.args
 ---@field name? string The service; aliases such as sshd are followed
 ---@field service? string The service; aliases such as sshd are followed
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.service_is_enabled.args
 ---@field name? string The service; aliases such as sshd are followed
 ---@field service? string The service; aliases such as sshd are followed
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.process_is_running.args
 ---@field name? string Name of the program, or with a blank or slash in it a part of the command line
 ---@field process? string Name of the program, or with a blank or slash in it a part of the command line
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.process_count.args
 ---@field name? string Name of the program, or with a blank or slash in it a part of the command line
 ---@field process? string Name of the program, or with a blank or slash in it a part of the command line
 ---@field count? integer How many there should be
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.command_succeeds.args
 ---@field command? string Command for /bin/sh
 ---@field cmd? string Command for /bin/sh
 ---@field name? string Command for /bin/sh
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.command_fails.args
 ---@field command? string Command for /bin/sh
 ---@field cmd? string Command for /bin/sh
 ---@field name? string Command for /bin/sh
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.command_stdout_contains.args
 ---@field command? string Command for /bin/sh
@@ -1813,13 +1998,13 @@ function cron.list(args) end
 ---@field text? string The text expected on stdout
 ---@field expected? string The text expected on stdout
 ---@field output? string The text expected on stdout
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.command_stderr_is_empty.args
 ---@field command? string Command for /bin/sh
 ---@field cmd? string Command for /bin/sh
 ---@field name? string Command for /bin/sh
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.command_output_equals.args
 ---@field command? string Command for /bin/sh
@@ -1828,18 +2013,18 @@ function cron.list(args) end
 ---@field text? string The text expected on stdout
 ---@field expected? string The text expected on stdout
 ---@field output? string The text expected on stdout
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.package_is_installed.args
 ---@field name? string The package
 ---@field package? string The package
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---@class infra_test.package_version.args
 ---@field name? string The package
 ---@field package? string The package
 ---@field version? string The version, or its first parts: "1.22" accepts 1.22.1-9, but not 1.220
----@field target? string Name of the host, when it should be said; only the one the task runs on
+---@field target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 
 ---Assert what a host should be like; every function raises when it is not so.
 ---@class infra_testlib
@@ -1849,7 +2034,7 @@ infra_test = {}
 ---
 ---    infra_test.file_exists("/etc/hosts")
 ---@param path string|infra_test.file_exists.args The file or folder; links are followed
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.file_exists(path, target) end
 
@@ -1857,7 +2042,7 @@ function infra_test.file_exists(path, target) end
 ---
 ---    infra_test.is_directory("/etc")
 ---@param path string|infra_test.is_directory.args The file or folder; links are followed
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.is_directory(path, target) end
 
@@ -1865,7 +2050,7 @@ function infra_test.is_directory(path, target) end
 ---
 ---    infra_test.is_file("/etc/hosts")
 ---@param path string|infra_test.is_file.args The file or folder; links are followed
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.is_file(path, target) end
 
@@ -1874,7 +2059,7 @@ function infra_test.is_file(path, target) end
 ---    infra_test.file_mode("/etc/passwd", "0644")
 ---@param path string|infra_test.file_mode.args The file or folder; links are followed
 ---@param mode? string|number The permissions, such as "0644"
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.file_mode(path, mode, target) end
 
@@ -1883,7 +2068,7 @@ function infra_test.file_mode(path, mode, target) end
 ---    infra_test.file_owner("/etc/passwd", "root")
 ---@param path string|infra_test.file_owner.args The file or folder; links are followed
 ---@param owner? string Name or number of the user
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.file_owner(path, owner, target) end
 
@@ -1892,7 +2077,7 @@ function infra_test.file_owner(path, owner, target) end
 ---    infra_test.file_group("/etc/passwd", "root")
 ---@param path string|infra_test.file_group.args The file or folder; links are followed
 ---@param group? string Name or number of the group
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.file_group(path, group, target) end
 
@@ -1901,7 +2086,7 @@ function infra_test.file_group(path, group, target) end
 ---    pcall(infra_test.file_size, "/etc/hostname", 7)
 ---@param path string|infra_test.file_size.args The file or folder; links are followed
 ---@param size? integer Bytes
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.file_size(path, size, target) end
 
@@ -1910,7 +2095,7 @@ function infra_test.file_size(path, size, target) end
 ---    infra_test.file_contains("/etc/passwd", "root:x:0:0")
 ---@param path string|infra_test.file_contains.args The file or folder; links are followed
 ---@param text? string The text, letter by letter: it is no pattern
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.file_contains(path, text, target) end
 
@@ -1918,7 +2103,7 @@ function infra_test.file_contains(path, text, target) end
 ---
 ---    pcall(infra_test.port_is_listening, 22)
 ---@param port integer|infra_test.port_is_listening.args Number of the port
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.port_is_listening(port, target) end
 
@@ -1926,7 +2111,7 @@ function infra_test.port_is_listening(port, target) end
 ---
 ---    pcall(infra_test.port_is_tcp, 22)
 ---@param port integer|infra_test.port_is_tcp.args Number of the port
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.port_is_tcp(port, target) end
 
@@ -1934,7 +2119,7 @@ function infra_test.port_is_tcp(port, target) end
 ---
 ---    pcall(infra_test.port_is_udp, 53)
 ---@param port integer|infra_test.port_is_udp.args Number of the port
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.port_is_udp(port, target) end
 
@@ -1944,7 +2129,7 @@ function infra_test.port_is_udp(port, target) end
 ---@param host string|infra_test.can_connect.args Name or address to connect to
 ---@param port? integer Number of the TCP port
 ---@param timeout_ms? string Milliseconds that it may take; may be left out before target
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.can_connect(host, port, timeout_ms, target) end
 
@@ -1953,7 +2138,7 @@ function infra_test.can_connect(host, port, timeout_ms, target) end
 ---    pcall(infra_test.ping, "127.0.0.1")
 ---@param host string|infra_test.ping.args Name or address of the host that should answer
 ---@param count? integer How often to try, two seconds each; one answer is enough
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.ping(host, count, target) end
 
@@ -1961,7 +2146,7 @@ function infra_test.ping(host, count, target) end
 ---
 ---    pcall(infra_test.service_is_running, "sshd")
 ---@param name string|infra_test.service_is_running.args The service; aliases such as sshd are followed
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.service_is_running(name, target) end
 
@@ -1969,7 +2154,7 @@ function infra_test.service_is_running(name, target) end
 ---
 ---    pcall(infra_test.service_is_enabled, "ssh")
 ---@param name string|infra_test.service_is_enabled.args The service; aliases such as sshd are followed
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.service_is_enabled(name, target) end
 
@@ -1977,7 +2162,7 @@ function infra_test.service_is_enabled(name, target) end
 ---
 ---    pcall(infra_test.process_is_running, "sshd")
 ---@param name string|infra_test.process_is_running.args Name of the program, or with a blank or slash in it a part of the command line
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.process_is_running(name, target) end
 
@@ -1986,7 +2171,7 @@ function infra_test.process_is_running(name, target) end
 ---    pcall(infra_test.process_count, "nginx", 4)
 ---@param name string|infra_test.process_count.args Name of the program, or with a blank or slash in it a part of the command line
 ---@param count? integer How many there should be
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.process_count(name, count, target) end
 
@@ -1994,7 +2179,7 @@ function infra_test.process_count(name, count, target) end
 ---
 ---    infra_test.command_succeeds("true")
 ---@param command string|infra_test.command_succeeds.args Command for /bin/sh
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.command_succeeds(command, target) end
 
@@ -2002,7 +2187,7 @@ function infra_test.command_succeeds(command, target) end
 ---
 ---    infra_test.command_fails("false")
 ---@param command string|infra_test.command_fails.args Command for /bin/sh
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.command_fails(command, target) end
 
@@ -2011,7 +2196,7 @@ function infra_test.command_fails(command, target) end
 ---    infra_test.command_stdout_contains("echo hello", "hell")
 ---@param command string|infra_test.command_stdout_contains.args Command for /bin/sh
 ---@param text? string The text expected on stdout
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.command_stdout_contains(command, text, target) end
 
@@ -2019,7 +2204,7 @@ function infra_test.command_stdout_contains(command, text, target) end
 ---
 ---    infra_test.command_stderr_is_empty("true")
 ---@param command string|infra_test.command_stderr_is_empty.args Command for /bin/sh
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.command_stderr_is_empty(command, target) end
 
@@ -2028,7 +2213,7 @@ function infra_test.command_stderr_is_empty(command, target) end
 ---    infra_test.command_output_equals("echo hello", "hello")
 ---@param command string|infra_test.command_output_equals.args Command for /bin/sh
 ---@param text? string The text expected on stdout
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.command_output_equals(command, text, target) end
 
@@ -2036,7 +2221,7 @@ function infra_test.command_output_equals(command, text, target) end
 ---
 ---    pcall(infra_test.package_is_installed, "bash")
 ---@param name string|infra_test.package_is_installed.args The package
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.package_is_installed(name, target) end
 
@@ -2045,7 +2230,7 @@ function infra_test.package_is_installed(name, target) end
 ---    pcall(infra_test.package_version, "bash", "5.2")
 ---@param name string|infra_test.package_version.args The package
 ---@param version? string The version, or its first parts: "1.22" accepts 1.22.1-9, but not 1.220
----@param target? string Name of the host, when it should be said; only the one the task runs on
+---@param target? string Name of the host to look at, "local" for the controller; without it the one the task runs on
 ---@return any # true; raises with what was expected and what was found
 function infra_test.package_version(name, version, target) end
 

@@ -4,6 +4,7 @@ package all
 
 import (
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/archive"
 	"github.com/sloth-runner/sloth/modules/authorizedkey"
 	"github.com/sloth-runner/sloth/modules/circuit"
 	"github.com/sloth-runner/sloth/modules/cron"
@@ -35,6 +36,7 @@ func Modules() []modules.Module {
 	return []modules.Module{
 		fileops.Module(),
 		fs.Module(),
+		archive.Module(),
 		exec.Module(),
 		pkg.Module(),
 		user.Module(),

@@ -19,6 +19,8 @@ func TestContract(t *testing.T) {
 		Skip: skip,
 		Host: exampleHost(),
 		Controller: map[string]string{
+			"app.tar.gz!app-1.0/bin/app": "#!/bin/sh\n", "app.tar.gz!app-1.0/log -> var/log": "",
+
 			"site.conf.j2":        "port {{ port }}\n",
 			"site/index.html":     "<h1>hello</h1>\n",
 			"site/css/style.css":  "h1 { color: green }\n",

@@ -3,7 +3,10 @@
 // there is replaced whole or not at all.
 package fileops
 
-import "github.com/sloth-runner/sloth/modules"
+import (
+	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/internal/pack"
+)
 
 const result = "{success, changed, message, diff"
 
@@ -71,6 +74,30 @@ func Module() modules.Module {
 				Returns: result + ", sent, removed}",
 				New:     func() any { return &Sync{} },
 			},
+			UnarchiveFunc("unarchive", "file_ops.unarchive"),
+			ArchiveFunc("archive", "file_ops.archive"),
 		},
+	}
+}
+
+// UnarchiveFunc is unarchive under another name; full is how a script calls it.
+func UnarchiveFunc(name, full string) modules.Func {
+	return modules.Func{
+		Name:    name,
+		Summary: "Unpack an archive into a folder; only what differs is written.",
+		Example: full + `({ src = "app.tar.gz", dest = "/srv/app", strip_components = 1 })`,
+		Returns: result + ", dest, unpacked}",
+		New:     func() any { return &Unarchive{MaxSize: pack.DefaultMaxSize} },
+	}
+}
+
+// ArchiveFunc is archive under another name; full is how a script calls it.
+func ArchiveFunc(name, full string) modules.Func {
+	return modules.Func{
+		Name:    name,
+		Summary: "Put files and folders of the host into an archive; written anew only when it would hold something else.",
+		Example: full + `({ path = "/srv/app", dest = "/srv/app.tar.gz", exclude = { "*.log" } })`,
+		Returns: result + ", dest, archived}",
+		New:     func() any { return &Archive{} },
 	}
 }

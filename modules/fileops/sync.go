@@ -1,18 +1,19 @@
 package fileops
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
-	"strings"
-	"sync"
 
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/hostfile"
+	"github.com/sloth-runner/sloth/modules/internal/pack"
 	"github.com/sloth-runner/sloth/modules/machine"
 )
 
@@ -27,23 +28,11 @@ type Sync struct {
 	Owner   string       `lua:"owner" doc:"Name or number of the user everything belongs to"`
 	Group   string       `lua:"group" doc:"Name or number of the group everything belongs to"`
 
-	jobs          []*job // folders first, in order
+	tree
 	removals      []string
+	names         map[string]string // of files in src, by where they go
 	sent, removed int
 }
-
-// job is one thing of the manifest that differs.
-type job struct {
-	entry modules.FileEntry
-	want  *hostfile.Want // a file whose content or attributes differ
-	dir   *File          // a folder
-	link  *File          // a symbolic link
-	clear bool           // something of another kind is in the way
-}
-
-// maxAtOnce is how many files are under way at the same time: over a distance
-// they wait for each other's round trips, on a disk for each other's sync.
-const maxAtOnce = 32
 
 // Result adds how much there was to do.
 func (s *Sync) Result() map[string]any {
@@ -52,12 +41,7 @@ func (s *Sync) Result() map[string]any {
 
 // Validate checks the patterns.
 func (s *Sync) Validate() error {
-	for _, p := range s.Exclude {
-		if _, err := path.Match(p, ""); err != nil {
-			return fmt.Errorf("exclude: %q is not a pattern: %w", p, err)
-		}
-	}
-	return nil
+	return pack.CheckPatterns("exclude", s.Exclude)
 }
 
 // Check compares the manifest of src with dest.
@@ -71,14 +55,19 @@ func (s *Sync) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) 
 	if err != nil {
 		return d, err
 	}
-	s.jobs, s.removals = nil, nil
+	s.removals = nil
+	c := s.begin(ctx, v, &d)
+	c.replaceFolders = s.Delete
 	dest := filepath.Clean(s.Dest)
-	// What has been decided for the folders above decides about what is below.
-	view := machine.NewOverlay(v)
-	if err := s.checkDir(ctx, view, dest, modules.FileEntry{Mode: fs.ModeDir | 0o755}, &d); err != nil {
+	mode := s.DirMode
+	if _, err := v.Stat(dest); mode == "" && hostfile.Missing(err) {
+		mode = "0755"
+	}
+	if err := c.dir(dest, hostfile.Attrs{Mode: mode, Owner: s.Owner, Group: s.Group}); err != nil {
 		return d, err
 	}
 	known := map[string]bool{}
+	s.names = map[string]string{}
 	for _, e := range list {
 		// The controller's list is data too: nothing may leave dest.
 		if !filepath.IsLocal(filepath.FromSlash(e.Path)) {
@@ -88,85 +77,33 @@ func (s *Sync) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) 
 			continue
 		}
 		known[e.Path] = true
-		if err := s.checkEntry(ctx, view, filepath.Join(dest, filepath.FromSlash(e.Path)), e, &d); err != nil {
+		if err := s.entry(c, filepath.Join(dest, filepath.FromSlash(e.Path)), e); err != nil {
 			return d, err
 		}
 	}
 	if s.Delete {
-		err = s.surplus(ctx, view, dest, "", known, &d)
+		err = s.surplus(ctx, c.view, dest, "", known, &d)
 	}
 	return d, err
 }
 
-func (s *Sync) checkEntry(ctx context.Context, v *machine.Overlay, to string, e modules.FileEntry, d *modules.Diff) error {
-	st, err := v.Lstat(to)
-	inTheWay := err == nil && st.Mode.Type() != e.Mode.Type()
-	if inTheWay {
-		if st.Mode.IsDir() && !s.Delete {
-			return fmt.Errorf("%s is a folder, and in src a %s; say delete = true to replace it", to, machine.Kind(e.Mode))
-		}
-		d.Add(modules.Delete(to, machine.Kind(st.Mode)))
-		v.Remove(to)
+// entry compares one line of the manifest.
+func (s *Sync) entry(c *checking, to string, e modules.FileEntry) error {
+	a := hostfile.Attrs{Mode: s.Mode, Owner: s.Owner, Group: s.Group}
+	if e.Mode.IsDir() {
+		a.Mode = s.DirMode
 	}
-	at := len(s.jobs)
+	if a.Mode == "" {
+		a.Mode = modules.Mode(modules.ModeText(e.Mode))
+	}
 	switch {
 	case e.Mode.IsDir():
-		err = s.checkDir(ctx, v, to, e, d)
+		return c.dir(to, a)
 	case e.Mode&fs.ModeSymlink != 0:
-		err = s.checkLink(ctx, v, to, e, d)
-	default:
-		err = s.checkFile(ctx, v, to, e, d)
+		return c.link(to, e.Link, a)
 	}
-	if inTheWay && err == nil && len(s.jobs) > at {
-		s.jobs[at].clear = true
-	}
-	return err
-}
-
-func (s *Sync) checkDir(ctx context.Context, v *machine.Overlay, to string, e modules.FileEntry, d *modules.Diff) error {
-	mode := s.DirMode
-	_, err := v.Stat(to)
-	if mode == "" && (e.Path != "" || hostfile.Missing(err)) {
-		mode = modules.Mode(modules.ModeText(e.Mode))
-	}
-	f := &File{Path: to, State: stateDirectory, Follow: true, Attrs: hostfile.Attrs{Mode: mode, Owner: s.Owner, Group: s.Group}}
-	return s.add(ctx, v, &job{entry: e, dir: f}, f.Check, d)
-}
-
-func (s *Sync) checkLink(ctx context.Context, v *machine.Overlay, to string, e modules.FileEntry, d *modules.Diff) error {
-	f := &File{Path: to, State: stateLink, Src: e.Link, Force: true, Attrs: hostfile.Attrs{Owner: s.Owner, Group: s.Group}}
-	return s.add(ctx, v, &job{entry: e, link: f}, f.Check, d)
-}
-
-func (s *Sync) checkFile(ctx context.Context, v *machine.Overlay, to string, e modules.FileEntry, d *modules.Diff) error {
-	mode := s.Mode
-	if mode == "" {
-		mode = modules.Mode(modules.ModeText(e.Mode))
-	}
-	src := path.Join(filepath.ToSlash(s.Src), e.Path)
-	services := modules.CallOf(ctx).Services
-	w := &hostfile.Want{
-		Path: to, Attrs: hostfile.Attrs{Mode: mode, Owner: s.Owner, Group: s.Group}, Brief: true,
-		Source: hostfile.Source{Size: e.Size, Hash: e.Hash, Open: opener(services, src)},
-	}
-	return s.add(ctx, v, &job{entry: e, want: w}, w.Check, d)
-}
-
-// add keeps the job when its check finds anything.
-func (s *Sync) add(ctx context.Context, v *machine.Overlay, j *job, check func(context.Context, facts.Viewer) (modules.Diff, error), d *modules.Diff) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	found, err := check(ctx, v)
-	if err != nil || found.Empty() {
-		return err
-	}
-	d.Changes = append(d.Changes, found.Changes...)
-	s.jobs = append(s.jobs, j)
-	if j.dir != nil {
-		return j.dir.Plan(ctx, found, v)
-	}
-	return nil
+	s.names[to] = e.Path
+	return c.file(&hostfile.Want{Path: to, Attrs: a, Brief: true, Source: hostfile.Source{Size: e.Size, Hash: e.Hash}})
 }
 
 // surplus finds what dest has and src has not.
@@ -220,44 +157,12 @@ func (s *Sync) sheltersExcluded(v *machine.Overlay, dest, rel string) bool {
 	})
 }
 
-// excluded matches a pattern without a slash against every name of the path,
-// one with a slash against the path from the top.
-func (s *Sync) excluded(rel string) bool {
-	names := strings.Split(rel, "/")
-	for _, p := range s.Exclude {
-		p = strings.TrimPrefix(strings.TrimSuffix(p, "/"), "/")
-		p = strings.TrimSuffix(p, "/**")
-		if !strings.Contains(p, "/") {
-			if slices.ContainsFunc(names, func(n string) bool { ok, _ := path.Match(p, n); return ok }) {
-				return true
-			}
-			continue
-		}
-		depth := strings.Count(p, "/") + 1
-		if len(names) >= depth {
-			if ok, _ := path.Match(p, strings.Join(names[:depth], "/")); ok {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (s *Sync) excluded(rel string) bool { return pack.Match(s.Exclude, rel) }
 
-// Apply makes folders, then sends files, then removes what is surplus.
+// Apply makes folders, then fetches files, then removes what is surplus.
 func (s *Sync) Apply(ctx context.Context, m modules.Machine, d modules.Diff) error {
-	for _, j := range s.jobs {
-		if j.clear {
-			if err := m.RemoveAll(j.target()); err != nil {
-				return err
-			}
-		}
-		for _, f := range []*File{j.dir, j.link} {
-			if f != nil {
-				if err := f.Apply(ctx, m, d); err != nil {
-					return err
-				}
-			}
-		}
+	if err := s.prepare(ctx, m, d); err != nil {
+		return err
 	}
 	if err := s.send(ctx, m); err != nil {
 		return err
@@ -271,74 +176,77 @@ func (s *Sync) Apply(ctx context.Context, m modules.Machine, d modules.Diff) err
 	return nil
 }
 
-func (j *job) target() string {
-	switch {
-	case j.dir != nil:
-		return j.dir.Path
-	case j.link != nil:
-		return j.link.Path
+// send writes what differs, out of one stream that has all of it.
+func (s *Sync) send(ctx context.Context, m modules.Machine) error {
+	var jobs []*job
+	var names []string
+	for _, j := range s.jobs {
+		switch {
+		case j.want == nil:
+		case j.want.Rewrites():
+			jobs = append(jobs, j)
+			names = append(names, s.names[j.want.Path])
+		default: // only attributes
+			if err := j.want.Apply(ctx, m); err != nil {
+				return err
+			}
+		}
 	}
-	return j.want.Path
+	if len(jobs) == 0 {
+		return nil
+	}
+	files, err := modules.OpenFiles(ctx, modules.CallOf(ctx).Services, filepath.ToSlash(s.Src), names)
+	if err != nil {
+		return err
+	}
+	defer files.Close()
+	crew := pack.NewCrew(ctx, maxAtOnce)
+	err = s.write(ctx, m, files, jobs, crew)
+	if e := crew.Wait(); e != nil {
+		return e
+	}
+	if err == nil {
+		s.sent = len(jobs)
+	}
+	return err
 }
 
-// send writes the files, many at a time. The first error stops the rest.
-func (s *Sync) send(ctx context.Context, m modules.Machine) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var (
-		group sync.WaitGroup
-		mu    sync.Mutex
-		first error
-	)
-	free := make(chan struct{}, maxAtOnce)
-	for _, j := range s.jobs {
-		if j.want == nil {
-			continue
+// write hands small files to the crew and writes large ones as they arrive.
+func (s *Sync) write(ctx context.Context, m modules.Machine, files modules.FileStream, jobs []*job, crew *pack.Crew) error {
+	for _, j := range jobs {
+		f, err := files.Next()
+		if err != nil {
+			return err
 		}
-		free <- struct{}{}
-		if ctx.Err() != nil {
-			<-free
-			break
+		w := j.want
+		if f.Size != w.Source.Size || f.Hash != w.Source.Hash {
+			return fmt.Errorf("src = %q: %s changed since it was listed; run it again", s.Src, s.names[w.Path])
 		}
-		group.Go(func() {
-			defer func() { <-free }()
-			err := j.want.Apply(ctx, m)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil && first == nil {
-				first = err
-				cancel(err)
+		var r io.Reader = f
+		if f.Size <= inOneGo {
+			data, err := io.ReadAll(f)
+			if err != nil {
+				return err
 			}
-			if err == nil {
-				s.sent++
-			}
-		})
+			r = bytes.NewReader(data)
+		}
+		w.Source.Open = func(context.Context) (io.ReadCloser, error) { return io.NopCloser(r), nil }
+		if f.Size > inOneGo {
+			err = w.Apply(ctx, m)
+		} else {
+			err = crew.Go(func(ctx context.Context) error { return w.Apply(ctx, m) })
+		}
+		if err != nil {
+			return err
+		}
 	}
-	group.Wait()
-	if first == nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return first
+	return nil
 }
 
 // Plan tells the overlay.
 func (s *Sync) Plan(ctx context.Context, d modules.Diff, o modules.Overlay) error {
-	for _, j := range s.jobs {
-		if j.clear {
-			o.Remove(j.target())
-		}
-		for _, f := range []*File{j.dir, j.link} {
-			if f != nil {
-				if err := f.Plan(ctx, d, o); err != nil {
-					return err
-				}
-			}
-		}
-		if j.want != nil {
-			if err := j.want.Plan(ctx, o); err != nil {
-				return err
-			}
-		}
+	if err := s.tell(ctx, d, o); err != nil {
+		return err
 	}
 	for _, to := range s.removals {
 		o.Remove(to)

@@ -12,7 +12,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-func tree(files int) *modulestest.Controller {
+func site(files int) *modulestest.Controller {
 	c := &modulestest.Controller{Files: map[string]string{}}
 	for i := range files {
 		c.Files[fmt.Sprintf("site/%02d/%02d/%d.txt", i%10, i%7, i)] = fmt.Sprintf("file %d\n", i)
@@ -22,7 +22,7 @@ func tree(files int) *modulestest.Controller {
 
 // TestSyncSendsOnlyWhatDiffers counts what is asked of the controller.
 func TestSyncSendsOnlyWhatDiffers(t *testing.T) {
-	c := &counting{Controller: tree(300)}
+	c := &counting{Controller: site(300)}
 	m := machine.New()
 	ctx := modules.WithCall(context.Background(), modules.Call{Machine: m, Services: c})
 	dest := filepath.Join(t.TempDir(), "www")
@@ -72,7 +72,7 @@ func TestSyncDoesNotTrustTheManifest(t *testing.T) {
 // the manifest's size.
 func TestSyncStopsAtAShortFile(t *testing.T) {
 	m := machine.New()
-	c := &short{Controller: tree(40)}
+	c := &short{Controller: site(40)}
 	ctx := modules.WithCall(context.Background(), modules.Call{Machine: m, Services: c})
 	dest := filepath.Join(t.TempDir(), "www")
 	s := &Sync{Src: "site", Dest: dest}
@@ -95,7 +95,7 @@ func TestSyncStopsAtAShortFile(t *testing.T) {
 }
 
 func BenchmarkSync1000(b *testing.B) {
-	c := tree(1000)
+	c := site(1000)
 	m := machine.New()
 	ctx := modules.WithCall(context.Background(), modules.Call{Machine: m, Services: c})
 	for _, kind := range []string{"new", "same"} {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 
@@ -56,6 +57,7 @@ func open(t *testing.T, file string) archive {
 			t.Fatalf("%s: there is no section %q", file, f.Name)
 		}
 	}
+	a.before, a.src = withArchives(t, a.before), withArchives(t, a.src)
 	return a
 }
 
@@ -103,8 +105,18 @@ func (a archive) build(t *testing.T) string {
 		mode, path := modeLine(t, line)
 		must(os.Chmod(filepath.Join(root, path), mode))
 	}
+	// Two hosts of one case are alike in their times too: archives hold those.
+	must(filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.Type()&os.ModeSymlink != 0 {
+			return err
+		}
+		return os.Chtimes(path, built, built)
+	}))
 	return root
 }
+
+// built is when every file of a case was made.
+var built = time.Unix(1_700_000_000, 0)
 
 func modeLine(t *testing.T, line string) (os.FileMode, string) {
 	t.Helper()

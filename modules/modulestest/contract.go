@@ -16,7 +16,8 @@ import (
 // Options say what the examples of a module's functions find.
 type Options struct {
 	// Host holds files by absolute path, on a host that has nothing else; a name
-	// that ends in / is a folder. Controller holds those of the controller.
+	// that ends in / is a folder. Controller holds those of the controller. In
+	// both "app.tar.gz!bin/app" is an entry of an archive.
 	Host, Controller map[string]string
 	// Skip names functions whose example cannot run here, with the reason.
 	Skip map[string]string
@@ -28,6 +29,7 @@ type Options struct {
 
 // Contract checks every function of mods.
 func Contract(t *testing.T, mods []modules.Module, o Options) {
+	o.Controller = withArchives(t, o.Controller)
 	for _, m := range mods {
 		if m.Name == "" || !sentence.MatchString(m.Summary) {
 			t.Errorf("module %q: its summary %q is no sentence", m.Name, m.Summary)
@@ -76,7 +78,7 @@ func host(t *testing.T, o Options) string {
 	for path, text := range o.Host {
 		files[strings.TrimPrefix(path, "/")] = text
 	}
-	return archive{before: files}.build(t)
+	return archive{before: withArchives(t, files)}.build(t)
 }
 
 // example plans, applies and plans again; and lets every change on the way fail.

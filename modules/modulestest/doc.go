@@ -7,6 +7,7 @@
 //	-- task --          Lua, run with an empty folder as its workdir
 //	-- before/PATH --   a file that is there before; PATH/ is a folder
 //	-- src/PATH --      a file of the controller
+//	-- src/NAME.tar.gz!PATH --  an entry of an archive, there or in before/; "PATH -> TARGET" a link
 //	-- diff --          what the plan shows, and then apply reports
 //	-- after/PATH --    a file as it is afterwards; others are as before
 //	-- modes --         "0600 PATH" lines, before

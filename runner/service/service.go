@@ -3,17 +3,11 @@
 package service
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"io/fs"
 
-	"github.com/sloth-runner/sloth/connection/wire"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/packed"
 )
@@ -25,12 +19,6 @@ type (
 	stateArgs struct {
 		Op   string `msgpack:"o"`
 		Args []any  `msgpack:"a"`
-	}
-	// fileHead goes before the content of a file.
-	fileHead struct {
-		Size int64       `msgpack:"z"`
-		Hash string      `msgpack:"h"`
-		Mode fs.FileMode `msgpack:"m"`
 	}
 	templateArgs struct {
 		Src    string         `msgpack:"s"`
@@ -79,11 +67,11 @@ func dispatch(ctx context.Context, svc modules.Services, service string, body []
 		}
 		return svc.State(ctx, a.Op, a.Args)
 	case "file":
-		src, err := decode[string](body)
+		a, err := decode[fileArgs](body)
 		if err != nil {
 			return nil, err
 		}
-		return nil, sendFile(ctx, svc, src)
+		return nil, sendFiles(ctx, svc, a)
 	case "list":
 		dir, err := decode[string](body)
 		if err != nil {
@@ -115,6 +103,8 @@ func dispatch(ctx context.Context, svc modules.Services, service string, body []
 			return nil, err
 		}
 		return svc.RunTask(ctx, task)
+	case "assert":
+		return nil, assert(ctx, svc, body)
 	case "notify":
 		name, err := decode[string](body)
 		if err != nil {
@@ -142,25 +132,6 @@ func dispatch(ctx context.Context, svc modules.Services, service string, body []
 		return nil, svc.SetHostVar(ctx, a.Key, a.Value)
 	}
 	return nil, fmt.Errorf("there is no service %.40q", service)
-}
-
-// sendFile answers with the file itself, on the stream that the caller offers:
-// first what there is to know about it, then the content.
-func sendFile(ctx context.Context, svc modules.Services, src string) error {
-	stream := wire.StreamOf(ctx)
-	if stream == nil {
-		return fmt.Errorf("read %s: the call offers no stream for the content", src)
-	}
-	f, err := svc.File(ctx, src)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	head, err := packed.Marshal(fileHead{Size: f.Size, Hash: f.Hash, Mode: f.Mode})
-	if err != nil {
-		return err
-	}
-	return stream.Copy(ctx, io.MultiReader(bytes.NewReader([]byte{byte(len(head) >> 8), byte(len(head))}), bytes.NewReader(head), f))
 }
 
 // Caller is the way to the controller.
@@ -230,7 +201,7 @@ func (c *Client) Template(ctx context.Context, src, engine string, vars map[stri
 			}
 		}
 	}
-	return ask[[]byte](ctx, c, "template", templateArgs{src, engine, vars})
+	return ask[[]byte](ctx, c, "template", templateArgs{src, engine, packed.CarryMap(vars)})
 }
 
 // Secret asks for a secret by name.
@@ -271,65 +242,3 @@ func (c *Client) SetHostVar(ctx context.Context, key string, value any) error {
 	_, err := ask[any](ctx, c, "host.set", setArgs{key, value})
 	return err
 }
-
-// File opens a controller-side file. Its content arrives while it is read, in
-// constant memory, and is compared with its hash at the end.
-func (c *Client) File(ctx context.Context, src string) (modules.File, error) {
-	if e, ok := c.ahead.Files[src]; ok {
-		if data, ok := c.ahead.Blob(e.Hash); ok {
-			return modules.File{ReadCloser: io.NopCloser(bytes.NewReader(data)), Size: e.Size, Hash: e.Hash, Mode: e.Mode}, nil
-		}
-	}
-	body, err := packed.Marshal(src)
-	if err != nil {
-		return modules.File{}, err
-	}
-	in, err := c.call.Stream(ctx, "file", body)
-	if err != nil {
-		return modules.File{}, err
-	}
-	head, err := readHead(in)
-	if err != nil {
-		in.Close()
-		return modules.File{}, err
-	}
-	r := &checked{in: in, src: src, head: head, sum: sha256.New()}
-	return modules.File{ReadCloser: r, Size: head.Size, Hash: head.Hash, Mode: head.Mode}, nil
-}
-
-func readHead(in io.Reader) (fileHead, error) {
-	var size [2]byte
-	var head fileHead
-	if _, err := io.ReadFull(in, size[:]); err != nil {
-		return head, err
-	}
-	text := make([]byte, int(size[0])<<8|int(size[1]))
-	if _, err := io.ReadFull(in, text); err != nil {
-		return head, err
-	}
-	return head, packed.Unmarshal(text, &head)
-}
-
-// checked reads a file and refuses to come to its end when something is missing
-// or was changed on the way.
-type checked struct {
-	in   io.ReadCloser
-	src  string
-	head fileHead
-	sum  hash.Hash
-	read int64
-}
-
-func (r *checked) Read(p []byte) (int, error) {
-	n, err := r.in.Read(p)
-	r.sum.Write(p[:n])
-	if r.read += int64(n); r.read > r.head.Size {
-		return 0, fmt.Errorf("read %s: it grew while it was being sent", r.src)
-	}
-	if errors.Is(err, io.EOF) && (r.read != r.head.Size || hex.EncodeToString(r.sum.Sum(nil)) != r.head.Hash) {
-		return n, fmt.Errorf("read %s: it changed while it was being sent (%d bytes of %d)", r.src, r.read, r.head.Size)
-	}
-	return n, err
-}
-
-func (r *checked) Close() error { return r.in.Close() }

@@ -229,7 +229,8 @@ func TestAForeignCallIsRefused(t *testing.T) {
 		"too deep":        {"state", deep},
 		"too large":       {"state", make([]byte, maxBody+1)},
 		"lies about size": {"run", []byte{0xc6, 0x7f, 0xff, 0xff, 0xff}},
-		"no stream":       {"file", []byte{0xa3, 'b', 'i', 'g'}},
+		"no stream":       {"file", []byte{0x81, 0xa1, 'n', 0x91, 0xa3, 'b', 'i', 'g'}},
+		"no files":        {"file", []byte{0x80}},
 	} {
 		if _, err := Dispatch(t.Context(), echo{}, c.service, c.body); err == nil {
 			t.Errorf("%s was served", name)

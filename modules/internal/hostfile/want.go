@@ -276,6 +276,9 @@ func (w *Want) keep(ctx context.Context, m modules.Machine) error {
 // BackupFile is the name of the backup Apply made, or empty.
 func (w *Want) BackupFile() string { return w.backup }
 
+// Rewrites reports whether Apply needs the Source, known after Check.
+func (w *Want) Rewrites() bool { return w.content }
+
 // Final is where the file really is, known after Check.
 func (w *Want) Final() string { return w.final }
 

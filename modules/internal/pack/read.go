@@ -19,9 +19,6 @@ import (
 	"github.com/sloth-runner/sloth/modules/internal/unzstd"
 )
 
-// peek is enough for every mark, that of tar included.
-const peek = 512
-
 // walk looks at the first bytes, not at the name, to tell the formats apart.
 func walk(ctx context.Context, in io.Reader, g *guard) error {
 	if whole, ok := in.(interface {
@@ -38,12 +35,12 @@ func walk(ctx context.Context, in io.Reader, g *guard) error {
 		}
 	}
 	buf := bufio.NewReaderSize(in, 64<<10)
-	head, err := buf.Peek(peek)
+	head, err := buf.Peek(SniffSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	switch {
-	case isZip(head):
+	switch format := Sniff(head); format {
+	case Zip:
 		data, err := io.ReadAll(io.LimitReader(buf, maxZip+1))
 		if err != nil {
 			return err
@@ -52,15 +49,15 @@ func walk(ctx context.Context, in io.Reader, g *guard) error {
 			return fmt.Errorf("it is a zip of more than %d MB, which cannot be read as it arrives; put it on the host with file_ops.copy and say remote_src = true, or make it a tar", maxZip>>20)
 		}
 		return walkZip(ctx, bytes.NewReader(data), int64(len(data)), g)
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+	case TarGzip:
 		r, err := gzip.NewReader(buf)
 		if err != nil {
 			return err
 		}
 		return walkTar(ctx, r, g)
-	case isZstd(head):
+	case TarZstd:
 		return walkTar(ctx, unzstd.NewReader(buf), g)
-	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+	case TarXZ:
 		if err := checkXZ(head); err != nil {
 			return err
 		}
@@ -69,12 +66,33 @@ func walk(ctx context.Context, in io.Reader, g *guard) error {
 			return err
 		}
 		return walkTar(ctx, r, g)
-	case len(head) == peek && (string(head[257:262]) == "ustar" || allZero(head)), len(head) == peek && oldTar(head):
+	case Tar:
 		return walkTar(ctx, buf, g)
-	case bytes.HasPrefix(head, []byte("BZh")):
+	}
+	if bytes.HasPrefix(head, []byte("BZh")) {
 		return errors.New("it is compressed with bzip2, which is not read; make it tar.gz, tar.xz or tar.zst")
 	}
 	return errors.New("it is none of tar, tar.gz, tar.xz, tar.zst and zip")
+}
+
+// SniffSize is how much of an archive Sniff needs to see.
+const SniffSize = 512
+
+// Sniff tells the format from an archive's first bytes; empty: it is none.
+func Sniff(head []byte) string {
+	switch {
+	case isZip(head):
+		return Zip
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+		return TarGzip
+	case isZstd(head):
+		return TarZstd
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		return TarXZ
+	case len(head) >= SniffSize && (string(head[257:262]) == "ustar" || allZero(head[:SniffSize]) || oldTar(head[:SniffSize])):
+		return Tar
+	}
+	return ""
 }
 
 func isZip(head []byte) bool {

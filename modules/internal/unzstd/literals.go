@@ -150,12 +150,9 @@ func (r *Reader) readHuffLiterals(data block, off int, hdr byte, outbuf []byte) 
 		}
 		totalStreamsSize -= hoff - off
 		off = hoff
-	} else {
-		// Treeless_Literals_Block
-		// Reuse previous Huffman tree.
-		if r.huffmanTableBits == 0 {
-			return 0, nil, r.makeError(off, "missing literals Huffman tree")
-		}
+	} else if r.huffmanTableBits == 0 {
+		// Treeless_Literals_Block: reuse previous Huffman tree.
+		return 0, nil, r.makeError(off, "missing literals Huffman tree")
 	}
 
 	// Decompress compressedSize bytes of data at off using the

@@ -485,7 +485,7 @@ func (r *Reader) makeEOFError(off int) error {
 }
 
 func (r *Reader) wrapNonEOFError(off int, err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
 	return r.wrapError(off, err)
