@@ -2,7 +2,6 @@ package ssh
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -11,10 +10,7 @@ import (
 	"github.com/sloth-runner/sloth/connection"
 )
 
-var (
-	errClosed = errors.New("the connection is closed")
-	errSilent = errors.New("the host has gone silent")
-)
+var errClosed = errors.New("the connection is closed")
 
 // Conn is one SSH connection. An idle one costs one goroutine beside x/crypto's
 // three, and its keep-alive runs on a timer.
@@ -40,6 +36,7 @@ type Conn struct {
 	opening map[chan struct{}]struct{} // closed when a call of OpenChannel has returned
 	running []*process                 // started Lines that have not ended, in order
 	beat    *time.Timer
+	pinging bool // a keep-alive has not been answered
 }
 
 func newConn(d *Dialer, e *endpoint, w *wire, client ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) *Conn {
@@ -68,7 +65,7 @@ func (c *Conn) serve(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 			_ = r.Reply(false, nil)
 		}
 	}
-	err := c.client.Wait()
+	err := c.ending()
 	if cause := c.wire.reason(); cause != nil {
 		err = cause
 	}
@@ -83,16 +80,50 @@ func (c *Conn) serve(chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request) {
 	close(c.done)
 }
 
+// ending is why x/crypto has given the connection up, which it has when its two
+// channels are closed. A host that breaks the protocol in the middle of a flood
+// can keep Wait from ever returning.
+func (c *Conn) ending() error {
+	waited := make(chan error, 1)
+	go func() { waited <- c.client.Wait() }()
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case err := <-waited:
+		return err
+	case <-timer.C:
+		return errors.New("the host broke the SSH protocol")
+	}
+}
+
 // Done is closed once the connection is gone, whoever ended it.
 func (c *Conn) Done() <-chan struct{} { return c.done }
+
+// isOver reports whether the connection has gone. What fails with the link does
+// so a moment before Done is closed, which is waited for.
+func (c *Conn) isOver() bool {
+	if c.wire.ended.Load() {
+		<-c.done
+		return true
+	}
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
 
 // lost is the error of what was under way when the connection went.
 func (c *Conn) lost(op string) error {
 	hint := "the link or the host went down while this was under way"
 	err := c.err
+	var hop *hopLostError
 	switch {
 	case errors.Is(err, errClosed):
 		hint = ""
+	case errors.As(err, &hop):
+		hint = "everything behind " + hop.hop + " is cut off until it is back"
 	case broken(err):
 		err = errors.New("the connection broke")
 	}
@@ -182,48 +213,6 @@ func (c *Conn) endAll(procs []*process) {
 	case <-all:
 	case <-c.done:
 	case <-timer.C:
-	}
-}
-
-// startBeat runs the keep-alive: TCP does not notice a silent peer, and
-// neither does x/crypto.
-func (c *Conn) startBeat() {
-	span, count := c.e.alive, c.e.aliveCount
-	if span == 0 {
-		span, count = c.d.config.KeepAlive, c.d.config.KeepAliveCount
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.beat = time.AfterFunc(span, func() { c.beatOnce(span, max(count, 1)) })
-	}
-}
-
-func (c *Conn) beatOnce(span time.Duration, count int) {
-	if err := c.enter("keep alive"); err != nil {
-		return
-	}
-	defer c.wg.Done()
-	next := span - c.wire.idle()
-	if next <= 0 {
-		// The reply itself may get stuck behind data; anything that arrives is
-		// a sign of life.
-		watch := time.AfterFunc(span*time.Duration(count), func() {
-			if c.wire.idle() >= span {
-				c.wire.fail(fmt.Errorf("%w: nothing arrived in %v", errSilent, c.wire.idle().Round(time.Second)))
-			}
-		})
-		_, _, err := c.client.SendRequest("keepalive@openssh.com", true, nil)
-		watch.Stop()
-		if err != nil {
-			return
-		}
-		next = span
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closed {
-		c.beat.Reset(next)
 	}
 }
 

@@ -47,8 +47,9 @@ type Config struct {
 	ChannelTimeout   time.Duration // to open one; 15 s
 
 	// KeepAlive is how long a silent host is left in peace, and KeepAliveCount
-	// how many such spans it may stay silent in all before it counts as lost.
-	// Defaults 5 s and 3; ServerAliveInterval of ssh_config wins.
+	// how many such spans it may stay silent in all, since the last byte that
+	// came from it, before it counts as lost: at least 2. Defaults 5 s and 3,
+	// so 15 s; ServerAliveInterval of ssh_config wins.
 	KeepAlive      time.Duration
 	KeepAliveCount int
 

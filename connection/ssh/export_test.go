@@ -118,3 +118,6 @@ func LookUp(text []byte, name string, others int) int {
 	}
 	return len(k.find(name))
 }
+
+// Patience is when a silent host is asked for a sign of life, and given up.
+func (c *Conn) Patience() (span, limit time.Duration) { return c.patience() }

@@ -65,10 +65,8 @@ func (c *Conn) openSFTP(ctx context.Context) (*sftp.Client, error) {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		select {
-		case <-c.done:
+		if c.isOver() {
 			return nil, c.lost("open SFTP")
-		default:
 		}
 		s.absent = true
 		return nil, errNoSFTP
@@ -79,6 +77,9 @@ func (c *Conn) openSFTP(ctx context.Context) (*sftp.Client, error) {
 		ch.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if c.isOver() {
+			return nil, c.lost("open SFTP")
 		}
 		s.absent = true // a subsystem that is something else, or a dead path
 		return nil, errNoSFTP
@@ -133,10 +134,8 @@ func (c *Conn) transfer(ctx context.Context, op string, g *gated, work func(ctx 
 	case errors.As(err, &ce):
 		return err
 	}
-	select {
-	case <-c.done:
+	if c.isOver() {
 		return c.lost(op)
-	default:
 	}
 	return fmt.Errorf("%s: %w", op, err)
 }

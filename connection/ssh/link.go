@@ -10,23 +10,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/sloth-runner/sloth/connection"
 )
-
-// channelConn is a forwarded channel as a net.Conn. Deadlines are not
-// supported: wire has its own.
-type channelConn struct {
-	ssh.Channel
-	remote string
-}
-
-func (c *channelConn) LocalAddr() net.Addr              { return namedAddr("jump") }
-func (c *channelConn) RemoteAddr() net.Addr             { return namedAddr(c.remote) }
-func (c *channelConn) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
-func (c *channelConn) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
-func (c *channelConn) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
 
 // namedAddr is an address that is a text and nothing else.
 type namedAddr string

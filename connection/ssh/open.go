@@ -50,7 +50,7 @@ func (c *Conn) openChannel(ctx context.Context, kind string, payload []byte) (ss
 		var refused *ssh.OpenChannelError
 		if o.err != nil && !errors.As(o.err, &refused) {
 			select {
-			case <-c.done:
+			case <-c.done: // soon: x/crypto opens nothing any more
 				return nil, nil, c.lost(op)
 			case <-timer.C:
 			}

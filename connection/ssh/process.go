@@ -104,10 +104,8 @@ func (c *Conn) start(ctx context.Context, cmd connection.Command) (*process, err
 	}
 	if err != nil {
 		err = &connection.Error{Class: connection.ClassChannel, Host: c.e.label, Op: "start a command", Err: err, Hint: "the account may not run commands (ForceCommand, login shell, quota)"}
-		select {
-		case <-c.done:
+		if c.isOver() {
 			err = c.lost("start a command")
-		default:
 		}
 		p.end(err)
 		return nil, err
@@ -293,10 +291,13 @@ func (p *process) settle(exit error) {
 // unexplained is the error of a command that went without a status: most
 // often because the connection did.
 func (c *Conn) unexplained() error {
+	if c.isOver() {
+		return c.lost("wait for the command")
+	}
 	timer := time.NewTimer(100 * time.Millisecond)
 	defer timer.Stop()
 	select {
-	case <-c.done:
+	case <-c.done: // x/crypto gave it up, over what the host sent
 		return c.lost("wait for the command")
 	case <-timer.C:
 	}

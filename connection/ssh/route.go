@@ -222,7 +222,7 @@ func (b *bastion) forward(ctx context.Context, e *endpoint) (net.Conn, error) {
 	ch, reqs, err := b.conn.openChannel(ctx, "direct-tcpip", payload)
 	if err == nil {
 		b.conn.spawn(func() { ssh.DiscardRequests(reqs) }) // ends with the channel
-		return &channelConn{Channel: ch, remote: e.address()}, nil
+		return newChannelConn(b, ch, e.address()), nil
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

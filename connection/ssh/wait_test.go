@@ -1,6 +1,7 @@
 package ssh_test
 
 import (
+	"regexp"
 	"testing"
 	"time"
 )
@@ -13,4 +14,9 @@ func waitFor(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+// matches reports whether all of text is what the pattern says.
+func matches(pattern, text string) bool {
+	return regexp.MustCompile("^(?:" + pattern + ")$").MatchString(text)
 }
