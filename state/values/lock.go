@@ -83,6 +83,9 @@ func (a *arguments) request(nameAt, tokenAt, leaseAt int) request {
 	r := request{name: a.name(nameAt, "name"), token: a.text(tokenAt, "token", ""), lease: ttl(a.seconds(leaseAt, "lease", Lease.Seconds()))}
 	if r.token == "" {
 		r.ours, r.token, r.lease = true, rand.Text(), Lease
+		if a.call != "" {
+			r.token = "call " + a.call // a repeated call holds the same lock
+		}
 	}
 	if r.lease == 0 {
 		r.lease = Lease
@@ -166,7 +169,7 @@ func (v *Values) unlock(ctx context.Context, a *arguments) ([]any, error) {
 			return []any{false}, nil
 		}
 	}
-	was, err := v.release(ctx, name, token)
+	was, err := v.release(ctx, a, name, token)
 	return []any{was}, err
 }
 
@@ -176,13 +179,16 @@ func (v *Values) heldToken(name string) string {
 	return v.held[name]
 }
 
-func (v *Values) release(ctx context.Context, name, token string) (was bool, err error) {
+func (v *Values) release(ctx context.Context, a *arguments, name, token string) (was bool, err error) {
 	for {
 		var e state.Entry
 		if e, was, err = v.holds(ctx, name, token); err != nil || !was {
 			break
 		}
-		if err = v.store.Delete(ctx, v.locks+name, e.Revision); !errors.Is(err, state.ErrConflict) {
+		err = v.write(ctx, a, true, state.Op{Kind: state.OpDelete, Key: e.Key, If: e.Revision})
+		// Where the outcome is not known, what is there next tells it.
+		unknown := a.call == "" && errors.Is(err, state.ErrUnknown)
+		if !errors.Is(err, state.ErrConflict) && !unknown {
 			break
 		}
 	}
@@ -300,7 +306,7 @@ func (v *Values) Close(ctx context.Context) error {
 	v.renewing.Wait()
 	var errs []error
 	for name, token := range v.allHeld() {
-		if _, err := v.release(ctx, name, token); err != nil {
+		if _, err := v.release(ctx, &arguments{}, name, token); err != nil {
 			errs = append(errs, fmt.Errorf("give back the lock %q: %w", name, err))
 		}
 	}

@@ -18,16 +18,15 @@ func (v *Values) add(ctx context.Context, a *arguments, sign int64) ([]any, erro
 	if a.err != nil {
 		return nil, a.err
 	}
-	var sum any
-	err := v.change(ctx, key, func(old any) (any, error) {
+	sum, err := v.change(ctx, a, key, func(old any) (any, any, error) {
 		if old == nil {
 			old = int64(0)
 		}
-		var err error
-		if sum, err = plus(old, by, sign); err != nil {
-			return nil, fmt.Errorf("%q is %s, not a number", short(key), aKind(old))
+		sum, err := plus(old, by, sign)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%q is %s, not a number", short(key), aKind(old))
 		}
-		return sum, nil
+		return sum, sum, nil
 	})
 	return []any{sum}, err
 }
@@ -69,24 +68,21 @@ func (v *Values) append(ctx context.Context, a *arguments) ([]any, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	n := 0
-	err := v.change(ctx, key, func(old any) (any, error) {
+	n, err := v.change(ctx, a, key, func(old any) (any, any, error) {
 		if list, ok := old.([]any); ok {
-			n = len(list) + 1
-			return append(list, more), nil
+			return append(list, more), int64(len(list) + 1), nil
 		}
 		text, ok := old.(string)
 		if old != nil && !ok {
-			return nil, fmt.Errorf("%q is %s, neither text nor a list", short(key), aKind(old))
+			return nil, nil, fmt.Errorf("%q is %s, neither text nor a list", short(key), aKind(old))
 		}
 		tail, ok := scalar(more)
 		if !ok {
-			return nil, fmt.Errorf("%s cannot be appended to text; use list_push", aKind(more))
+			return nil, nil, fmt.Errorf("%s cannot be appended to text; use list_push", aKind(more))
 		}
-		n = len(text) + len(tail)
-		return text + tail, nil
+		return text + tail, int64(len(text) + len(tail)), nil
 	})
-	return []any{int64(n)}, err
+	return []any{n}, err
 }
 
 func scalar(v any) (string, bool) {
@@ -121,13 +117,11 @@ func (v *Values) push(ctx context.Context, a *arguments) ([]any, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	n := 0
-	err := v.change(ctx, key, func(old any) (any, error) {
+	n, err := v.change(ctx, a, key, func(old any) (any, any, error) {
 		l, err := list(key, old)
-		n = len(l) + 1
-		return append(l, item), err
+		return append(l, item), int64(len(l) + 1), err
 	})
-	return []any{int64(n)}, err
+	return []any{n}, err
 }
 
 // pop takes the last item away and returns it; nil where there is none.
@@ -136,17 +130,15 @@ func (v *Values) pop(ctx context.Context, a *arguments) ([]any, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	var item any
-	err := v.change(ctx, key, func(old any) (any, error) {
+	item, err := v.change(ctx, a, key, func(old any) (any, any, error) {
 		l, err := list(key, old)
-		if err != nil {
-			return nil, err
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case len(l) == 0:
+			return nil, nil, errAsItIs
 		}
-		if item = nil; len(l) == 0 {
-			return nil, errAsItIs
-		}
-		item = l[len(l)-1]
-		return l[:len(l)-1], nil
+		return l[:len(l)-1], l[len(l)-1], nil
 	})
 	return []any{item}, err
 }

@@ -178,6 +178,7 @@ type arguments struct {
 	op   string
 	list []any
 	err  error
+	call string // the name of a call that is made once; empty: any other
 }
 
 func (a *arguments) at(i int) any {

@@ -22,6 +22,7 @@ type Values struct {
 	store  state.Store
 	prefix string // of values
 	locks  string // prefix of locks
+	calls  string // prefix of the replies of calls that are made once
 	stack  string
 
 	// Who is written into locks for others to read: "apply site.sloth, pid 7".
@@ -39,7 +40,7 @@ type Values struct {
 func New(store state.Store, stack string) *Values {
 	s := url.PathEscape(stack)
 	return &Values{
-		store: store, stack: stack, prefix: "value/" + s + "/", locks: "lock/" + s + "/",
+		store: store, stack: stack, prefix: "value/" + s + "/", locks: "lock/" + s + "/", calls: "call/" + s + "/",
 		held: map[string]string{}, freed: make(chan struct{}),
 	}
 }
@@ -48,6 +49,11 @@ func New(store state.Store, stack string) *Values {
 // arguments are those of the language; durations are numbers of seconds. What
 // it returns are the returns of the Lua function.
 func (v *Values) Do(ctx context.Context, op string, args []any) ([]any, error) {
+	return v.do(ctx, &arguments{op: op, list: args})
+}
+
+func (v *Values) do(ctx context.Context, a *arguments) ([]any, error) {
+	op, args := a.op, a.list
 	do, ok := operations[op]
 	if !ok {
 		return nil, fmt.Errorf("state has no operation %.40q", op)
@@ -55,7 +61,7 @@ func (v *Values) Do(ctx context.Context, op string, args []any) ([]any, error) {
 	if len(args) > 8 {
 		return nil, fmt.Errorf("state.%s: %d arguments are too many", op, len(args))
 	}
-	out, err := do(v, ctx, &arguments{op: op, list: args})
+	out, err := do(v, ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("state.%s: %w", op, err)
 	}
@@ -82,15 +88,15 @@ func (v *Values) set(ctx context.Context, a *arguments) ([]any, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	if value == nil {
-		return []any{true}, v.store.Delete(ctx, v.prefix+key, state.Any)
+	write := state.Op{Kind: state.OpDelete, Key: v.prefix + key, If: state.Any}
+	if value != nil {
+		data, err := encode(key, value)
+		if err != nil {
+			return nil, err
+		}
+		write.Kind, write.Value, write.TTL = state.OpPut, data, life
 	}
-	data, err := encode(key, value)
-	if err != nil {
-		return nil, err
-	}
-	_, err = v.store.Put(ctx, v.prefix+key, data, life, state.Any)
-	return []any{true}, err
+	return []any{true}, v.write(ctx, a, true, write)
 }
 
 // load returns nil for a key that does not exist.
@@ -135,48 +141,47 @@ func (v *Values) remove(ctx context.Context, a *arguments) ([]any, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	existed := false
-	err := v.change(ctx, key, func(old any) (any, error) {
-		existed = old != nil
-		return nil, nil
+	out, err := v.change(ctx, a, key, func(old any) (fresh, reply any, err error) {
+		if old == nil {
+			return nil, false, errAsItIs
+		}
+		return nil, true, nil
 	})
-	return []any{existed}, err
+	return []any{out}, err
 }
 
 // errAsItIs ends change without a write.
 var errAsItIs = errors.New("nothing to change")
 
 // change replaces the value of key by what fn makes of it, nil being no value,
-// as if nobody else was there. fn may be called several times. The time of
-// expiry stays.
-func (v *Values) change(ctx context.Context, key string, fn func(old any) (any, error)) error {
+// as if nobody else was there, and returns fn's reply. fn may be called several
+// times. The time of expiry stays.
+func (v *Values) change(ctx context.Context, a *arguments, key string, fn func(old any) (fresh, reply any, err error)) (any, error) {
 	for try := 0; ; try++ {
 		old, e, err := v.load(ctx, key)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		fresh, err := fn(old)
+		fresh, reply, err := fn(old)
 		switch {
 		case errors.Is(err, errAsItIs):
-			return nil
+			return reply, nil
 		case err != nil:
-			return err
-		case fresh == nil && old == nil:
-			return nil
-		case fresh == nil:
-			err = v.store.Delete(ctx, v.prefix+key, e.Revision)
-		default:
-			var data []byte
-			if data, err = encode(key, fresh); err != nil {
-				return err
-			}
-			_, err = v.store.Put(ctx, v.prefix+key, data, left(e), e.Revision)
+			return nil, err
 		}
-		if !errors.Is(err, state.ErrConflict) {
-			return err
+		write := state.Op{Kind: state.OpDelete, Key: v.prefix + key, If: e.Revision}
+		if fresh != nil {
+			data, err := encode(key, fresh)
+			if err != nil {
+				return nil, err
+			}
+			write.Kind, write.Value, write.TTL = state.OpPut, data, left(e)
+		}
+		if err = v.write(ctx, a, reply, write); !errors.Is(err, state.ErrConflict) {
+			return reply, err
 		}
 		if err := pause(ctx, time.Duration(rand.Int64N(int64(1+min(try, 20))))*time.Millisecond); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -205,14 +210,16 @@ func (v *Values) swap(ctx context.Context, a *arguments) ([]any, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	swapped := false
-	err := v.change(ctx, key, func(is any) (any, error) {
-		if swapped = reflect.DeepEqual(is, old); !swapped {
-			return nil, errAsItIs
+	out, err := v.change(ctx, a, key, func(is any) (any, any, error) {
+		switch {
+		case !reflect.DeepEqual(is, old):
+			return nil, false, errAsItIs
+		case is == nil && fresh == nil:
+			return nil, true, errAsItIs
 		}
-		return fresh, nil
+		return fresh, true, nil
 	})
-	return []any{swapped}, err
+	return []any{out}, err
 }
 
 // literal is what every match of a glob pattern begins with.
@@ -263,16 +270,37 @@ func (v *Values) clear(ctx context.Context, a *arguments) ([]any, error) {
 	if a.err != nil {
 		return nil, a.err
 	}
-	removed := int64(0)
-	err := v.matching(ctx, pattern, func(_ string, e state.Entry) error {
-		err := v.store.Delete(ctx, e.Key, e.Revision)
-		if errors.Is(err, state.ErrConflict) {
-			return nil // written meanwhile: what is there now was not asked to go
+	for {
+		var found []state.Op
+		err := v.matching(ctx, pattern, func(_ string, e state.Entry) error {
+			found = append(found, state.Op{Kind: state.OpDelete, Key: e.Key, If: e.Revision})
+			return nil
+		})
+		if err != nil || len(found) == 0 {
+			return []any{int64(0)}, err
 		}
-		removed++
-		return err
-	})
-	return []any{removed}, err
+		removed, err := v.clearFound(ctx, a, found)
+		if !errors.Is(err, state.ErrConflict) {
+			return []any{removed}, err
+		}
+	}
+}
+
+// clearFound removes what was found, the last part of it together with the
+// reply. What was written meanwhile stays: it was not asked to go.
+func (v *Values) clearFound(ctx context.Context, a *arguments, found []state.Op) (removed int64, err error) {
+	last := min(len(found), state.MaxOps-1)
+	for _, o := range found[:len(found)-last] {
+		err := v.store.Delete(ctx, o.Key, o.If)
+		switch {
+		case err == nil:
+			removed++
+		case !errors.Is(err, state.ErrConflict):
+			return removed, err
+		}
+	}
+	removed += int64(last)
+	return removed, v.write(ctx, a, removed, found[len(found)-last:]...)
 }
 
 func (v *Values) stats(ctx context.Context, a *arguments) ([]any, error) {
@@ -310,7 +338,7 @@ func (v *Values) setTTL(ctx context.Context, a *arguments) ([]any, error) {
 		if err != nil {
 			return nil, err
 		}
-		_, err = v.store.Put(ctx, v.prefix+key, e.Value, life, e.Revision)
+		err = v.write(ctx, a, true, state.Op{Key: e.Key, Value: e.Value, TTL: life, If: e.Revision})
 		if !errors.Is(err, state.ErrConflict) {
 			return []any{err == nil}, err
 		}
