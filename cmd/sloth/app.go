@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sloth-runner/sloth/state/secret"
+	"github.com/sloth-runner/sloth/state/secret/redact"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -18,8 +20,16 @@ import (
 type app struct {
 	stdin          *os.File
 	stdout, stderr io.Writer
+	state          string // --state
 
 	mu sync.Mutex // one question at a time
+
+	redactOnce sync.Once
+	redact     *redact.Redactor // through redactor
+	keysOnce   sync.Once
+	keys       *secret.Keys // through ageKeys
+	secrets    *secrets     // through openSecrets
+	warned     sync.Map
 }
 
 func newRoot(a *app) *cobra.Command {
@@ -36,6 +46,7 @@ func newRoot(a *app) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.PersistentFlags().StringVar(&a.state, "state", "", "where state is kept: a `folder`, or etcd://host1,host2/prefix")
 	root.SetVersionTemplate("sloth {{.Version}}\n")
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run:"}, &cobra.Group{ID: "look", Title: "Look:"}, &cobra.Group{ID: "more", Title: "More:"})
 	root.SetHelpCommandGroupID("more")

@@ -49,7 +49,7 @@ var rooms = []room{
 }
 
 // kinds are named by the program alone: everybody else has the interface.
-var kinds = []string{"connection/ssh", "connection/local", "state/badger"}
+var kinds = []string{"connection/ssh", "connection/local", "state/badger", "state/etcd"}
 
 // graph is who imports whom, tests left out.
 type graph map[string][]string

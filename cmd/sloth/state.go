@@ -4,11 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/sloth-runner/sloth/state/badger"
+	"github.com/sloth-runner/sloth/state"
 	"github.com/sloth-runner/sloth/state/values"
 )
 
@@ -22,7 +21,7 @@ type stateAccess struct {
 
 	once  sync.Once
 	err   error
-	store *badger.Store
+	store state.Store
 	vals  *values.Values
 }
 
@@ -30,28 +29,29 @@ type stateAccess struct {
 const lockPatience = 30 * time.Second
 
 func (s *stateAccess) open() {
-	home, err := stateHome()
+	place, err := s.app.findState(s.dir)
 	if err != nil {
 		s.err = err
 		return
 	}
-	wait := s.flags.waitLock
-	if wait == 0 && s.app.canAsk() {
-		wait = lockPatience
-	}
-	s.store = badger.New(badger.Options{
-		Dir: filepath.Join(home, "db"), What: s.what, WaitLock: wait,
-		Notice: func(m string) { fmt.Fprintln(s.app.stderr, "sloth:", m) },
-	})
+	s.store = s.app.openStore(place, s.what, s.flags.waitLock)
 	stack := s.flags.stack
 	if stack == "" {
-		stack = "default@" + s.dir
+		stack = defaultStack(s.dir)
 	}
 	s.vals = values.New(s.store, stack)
-	s.vals.Who = fmt.Sprintf("%s, pid %d, %s", s.what, os.Getpid(), me())
+	s.vals.Who = s.app.whoLocks(s.what)
 	if s.check {
 		s.vals = values.Plan(s.vals)
 	}
+}
+
+// defaultStack is what a script's values belong to where no stack is named.
+func defaultStack(dir string) string { return "default@" + dir }
+
+// whoLocks is what others read who wait for a lock of this process.
+func (a *app) whoLocks(what string) string {
+	return fmt.Sprintf("%s, pid %d, %s", what, os.Getpid(), me())
 }
 
 // do performs one operation of the state module.
@@ -60,7 +60,8 @@ func (s *stateAccess) do(ctx context.Context, op string, args []any) ([]any, err
 	if s.err != nil {
 		return nil, s.err
 	}
-	return s.vals.Do(ctx, op, args)
+	out, err := s.vals.Do(ctx, op, args)
+	return out, hintInside(err)
 }
 
 func (s *stateAccess) close() {
