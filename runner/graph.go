@@ -21,8 +21,10 @@ type node struct {
 	deps  []*node // what it names in depends_on
 	after []*node // deps and their deps
 
-	nested bool // run by :run()
-	depth  int  // how many :run() it is nested in
+	nested bool   // run by :run()
+	depth  int    // how many :run() it is nested in
+	call   string // a module function that is the whole command, for assertions
+	args   map[string]any
 
 	left    int     // cells that are not done
 	waiters []*cell // cells that wait until all of this node is done

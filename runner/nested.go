@@ -135,6 +135,19 @@ func (r *Runner) nestedOn(ctx context.Context, c *cell) []lua.LValue {
 		res := r.runLocal(ctx, c, nil, func(v []lua.LValue) { rest, got = v, true })
 		return res.WithReturns(rest, got)
 	}
+	res := r.stepOn(ctx, c)
+	vals, err := res.Values(r.opt.VM)
+	if err != nil {
+		return []lua.LValue{lua.LFalse, lua.LString(err.Error())}
+	}
+	return vals
+}
+
+// stepOn runs one cell and gives its result.
+func (r *Runner) stepOn(ctx context.Context, c *cell) step.Result {
+	if c.host == Local {
+		return r.runLocal(ctx, c, nil, nil)
+	}
 	var res step.Result
 	var mu sync.Mutex
 	r.runRemote(ctx, c.host, []*cell{c}, nil, func(_ *cell, got step.Result) {
@@ -148,11 +161,7 @@ func (r *Runner) nestedOn(ctx context.Context, c *cell) []lua.LValue {
 	if res.NotRun {
 		r.emit(event.TaskDone{Where: event.Where{Task: c.node.task.Name, Host: c.host, Step: c.id}, Status: res.Status, Message: res.Message, Failure: res.Failure, Nested: true})
 	}
-	vals, err := res.Values(r.opt.VM)
-	if err != nil {
-		return []lua.LValue{lua.LFalse, lua.LString(err.Error())}
-	}
-	return vals
+	return res
 }
 
 // together is what :run() returns for several hosts: whether all succeeded,

@@ -174,6 +174,7 @@ func (r *Runner) baseSpec(n *node) step.Spec {
 		Task: t.Name, Shell: t.Shell, Workdir: t.Workdir, Env: t.Env, Timeout: t.Timeout,
 		Retries: t.Retries, Backoff: t.Backoff, IgnoreErrors: t.IgnoreErrors, NoLog: t.NoLog,
 		Notify: t.Notify, Artifacts: t.Artifacts, Consumes: t.Consumes, Handler: t.Handler, Nested: n.nested,
+		Call: n.call, Args: n.args,
 	}
 }
 

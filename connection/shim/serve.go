@@ -19,7 +19,7 @@ const (
 
 // long names the services whose calls take as long as somebody else's work or a
 // transfer: they end with their job, and others do not wait for them.
-var long = map[string]bool{"run": true, "file": true, "flush": true}
+var long = map[string]bool{"run": true, "file": true, "flush": true, "assert": true}
 
 // receive serves everything the worker says until the link ends.
 func (s *Session) receive(p *process) error {

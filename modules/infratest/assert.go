@@ -15,20 +15,20 @@ type failure struct{ expected, found string }
 
 func (f failure) Error() string { return "expected " + f.expected + ", found " + f.found }
 
-// assert runs one look at the host, unless it would look at the wrong one or,
-// in a plan, at something that is not there yet. what is what it looks at; acts
-// says that the look itself could change something.
-func assert(ctx context.Context, v facts.Viewer, target, what string, acts bool, look func() error) ([]any, error) {
+// assert runs one look at the host, or at target where that is another one;
+// unless, in a plan, what it would look at is not there yet. what is what it looks
+// at; acts says that the look itself could change something.
+func assert(ctx context.Context, v facts.Viewer, a assertion, target, what string, acts bool, look func() error) ([]any, error) {
 	call := modules.CallOf(ctx)
-	if target != "" && target != call.Host && target != "local" {
-		here := call.Host
-		if here == "" {
-			here = "local"
-		}
-		return nil, fmt.Errorf("this task runs on %s and cannot look at %q; give a task of its own :delegate_to(%q)", here, target, target)
+	here := call.Host
+	if here == "" {
+		here = "local"
 	}
 	if call.Plan && (v == nil || !v.Planned()) {
 		return []any{true}, nil // a file is only being read
+	}
+	if target != "" && target != here {
+		return elsewhere(ctx, call, a, target)
 	}
 	if v.Planned() {
 		switch after := plannedBefore(v); {
@@ -40,8 +40,8 @@ func assert(ctx context.Context, v facts.Viewer, target, what string, acts bool,
 	}
 	err := look()
 	var f failure
-	if errors.As(err, &f) && call.Host != "" && call.Host != "local" {
-		return nil, fmt.Errorf("%w (on %s)", f, call.Host)
+	if errors.As(err, &f) && call.Host != "" {
+		return nil, fmt.Errorf("%w (on %s)", f, here)
 	}
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 )
 
 type command struct {
+	function
 	Command string `lua:"command,required" alias:"cmd,name" pos:"1" doc:"Command for /bin/sh"`
 }
 
@@ -28,13 +29,13 @@ func (c command) says(what string) string { return fmt.Sprintf("`%s` to %s", c.C
 
 type exits struct {
 	command
-	Target string `lua:"target" pos:"2" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"2" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 	fails  bool
 }
 
 // Query runs it.
 func (e *exits) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, e.Target, e.Command, true, func() error {
+	return assert(ctx, v, e, e.Target, e.Command, true, func() error {
 		a, err := e.run(ctx, v)
 		switch {
 		case err != nil:
@@ -51,14 +52,14 @@ func (e *exits) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 type prints struct {
 	command
 	Text   string `lua:"text,required" alias:"expected,output" pos:"2" doc:"The text expected on stdout"`
-	Target string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 	whole  bool
 }
 
 // Query runs it. How it ends does not matter, but is told when the text is not
 // there.
 func (p *prints) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, p.Command, true, func() error {
+	return assert(ctx, v, p, p.Target, p.Command, true, func() error {
 		a, err := p.run(ctx, v)
 		if err != nil {
 			return err
@@ -84,12 +85,12 @@ func (p *prints) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 
 type silent struct {
 	command
-	Target string `lua:"target" pos:"2" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"2" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query runs it.
 func (s *silent) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, s.Target, s.Command, true, func() error {
+	return assert(ctx, v, s, s.Target, s.Command, true, func() error {
 		a, err := s.run(ctx, v)
 		if err == nil && len(a.Stderr) > 0 {
 			err = failure{s.says("print nothing on stderr"), shown(string(a.Stderr))}

@@ -16,6 +16,7 @@ import (
 )
 
 type filePath struct {
+	function
 	Path string `lua:"path,required,path" pos:"1" alias:"name,dest" doc:"The file or folder; links are followed"`
 }
 
@@ -33,13 +34,13 @@ func (p filePath) stat(v facts.Viewer, expected string) (facts.FileInfo, error) 
 
 type fileIs struct {
 	filePath
-	Target string `lua:"target" pos:"2" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"2" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 	kind   string
 }
 
 // Query looks.
 func (f *fileIs) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, f.Path, false, func() error {
+	return assert(ctx, v, f, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to exist", f.Path)
 		if f.kind != "" {
 			expected = fmt.Sprintf("%s to be a %s", f.Path, f.kind)
@@ -58,12 +59,12 @@ func (f *fileIs) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 type fileMode struct {
 	filePath
 	Mode   modules.Mode `lua:"mode,required" pos:"2" doc:"The permissions, such as \"0644\""`
-	Target string       `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string       `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query compares.
 func (f *fileMode) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, f.Path, false, func() error {
+	return assert(ctx, v, f, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to have mode %s", f.Path, f.Mode)
 		st, err := f.stat(v, expected)
 		if err != nil {
@@ -83,12 +84,12 @@ func (f *fileMode) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 type fileOwner struct {
 	filePath
 	Owner  string `lua:"owner,required" alias:"user" pos:"2" doc:"Name or number of the user"`
-	Target string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query compares.
 func (f *fileOwner) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, f.Path, false, func() error {
+	return assert(ctx, v, f, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to belong to user %s", f.Path, f.Owner)
 		st, err := f.stat(v, expected)
 		if err == nil && st.Owner != f.Owner && strconv.Itoa(st.UID) != f.Owner {
@@ -101,12 +102,12 @@ func (f *fileOwner) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 type fileGroup struct {
 	filePath
 	Group  string `lua:"group,required" pos:"2" doc:"Name or number of the group"`
-	Target string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query compares.
 func (f *fileGroup) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, f.Path, false, func() error {
+	return assert(ctx, v, f, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to belong to group %s", f.Path, f.Group)
 		st, err := f.stat(v, expected)
 		if err == nil && st.Group != f.Group && strconv.Itoa(st.GID) != f.Group {
@@ -119,12 +120,12 @@ func (f *fileGroup) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 type fileSize struct {
 	filePath
 	Size   int64  `lua:"size,required" pos:"2" doc:"Bytes"`
-	Target string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query compares.
 func (f *fileSize) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, f.Path, false, func() error {
+	return assert(ctx, v, f, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to have %d bytes", f.Path, f.Size)
 		st, err := f.stat(v, expected)
 		if err == nil && st.Size != f.Size {
@@ -137,12 +138,12 @@ func (f *fileSize) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 type fileContains struct {
 	filePath
 	Text   string `lua:"text,required" alias:"content,pattern" pos:"2" doc:"The text, letter by letter: it is no pattern"`
-	Target string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query searches.
 func (f *fileContains) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, f.Target, f.Path, false, func() error {
+	return assert(ctx, v, f, f.Target, f.Path, false, func() error {
 		expected := fmt.Sprintf("%s to contain %q", f.Path, f.Text)
 		if _, err := f.stat(v, expected); err != nil {
 			return err

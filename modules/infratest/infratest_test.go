@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
 // host is where assertions are made: a real machine, or a plan over it.
@@ -108,8 +110,56 @@ func TestTargetAndTimeoutByPosition(t *testing.T) {
 	}
 	holds(t, "file_exists", map[string]any{"path": "/", "target": "web-01"})
 	err := new(host).call(t, "file_exists", map[string]any{"path": "/", "target": "web-02"})
-	if err == nil || !strings.Contains(err.Error(), `this task runs on web-01 and cannot look at "web-02"; give a task of its own :delegate_to("web-02")`) {
+	if err == nil || !strings.Contains(err.Error(), `infra_test.file_exists: "web-02" is another host, which only tasks of a .sloth file can look at`) {
 		t.Error(err)
+	}
+}
+
+// controller writes down what it is asked for.
+type controller struct {
+	modulestest.Controller
+	asked []modules.Assertion
+	err   error
+}
+
+func (c *controller) Assert(_ context.Context, a modules.Assertion) error {
+	c.asked = append(c.asked, a)
+	return c.err
+}
+
+// What is asked of another host is what was asked here, but for its name.
+func TestElsewhere(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args map[string]any
+		want map[string]any
+	}{
+		{"is_directory", map[string]any{"path": "/etc"}, map[string]any{"path": "/etc"}},
+		{"file_mode", map[string]any{"path": "/etc", "mode": int64(0o755)}, map[string]any{"path": "/etc", "mode": "0755"}},
+		{"file_size", map[string]any{"path": "/x", "size": int64(7)}, map[string]any{"path": "/x", "size": int64(7)}},
+		{"can_connect", map[string]any{"host": "db", "port": int64(5432)}, map[string]any{"host": "db", "port": int64(5432), "timeout_ms": "5000"}},
+		{"ping", map[string]any{"host": "db"}, map[string]any{"host": "db", "count": int64(3)}},
+		{"command_output_equals", map[string]any{"cmd": "id", "text": "x"}, map[string]any{"command": "id", "text": "x"}},
+		{"service_is_enabled", map[string]any{"name": "ssh"}, map[string]any{"name": "ssh"}},
+		{"process_count", map[string]any{"name": "nginx", "count": int64(2)}, map[string]any{"name": "nginx", "count": int64(2)}},
+	} {
+		ctl := &controller{}
+		env := &bind.Env{Call: modules.Call{Machine: machine.New(), Host: "web-01", Services: ctl, NoLog: true}}
+		c.args["target"] = "web-02"
+		if _, err := bind.CallByName(bind.WithEnv(context.Background(), env), []modules.Module{Module()}, "infra_test."+c.name, c.args); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		want := modules.Assertion{Host: "web-02", Function: "infra_test." + c.name, Args: c.want, NoLog: true}
+		if len(ctl.asked) != 1 || !reflect.DeepEqual(ctl.asked[0], want) {
+			t.Errorf("asked was %+v, wanted %+v", ctl.asked, want)
+		}
+		// The other host understands it.
+		env.Call.Services, env.Call.Host = &modulestest.Controller{}, "web-02"
+		_, err := bind.CallByName(bind.WithEnv(context.Background(), env), []modules.Module{Module()}, want.Function, want.Args)
+		if err != nil && !strings.Contains(err.Error(), "expected ") {
+			t.Errorf("%s there: %v", c.name, err)
+		}
 	}
 }
 

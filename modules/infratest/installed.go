@@ -10,14 +10,15 @@ import (
 )
 
 type service struct {
+	function
 	Name    string `lua:"name,required" alias:"service" pos:"1" doc:"The service; aliases such as sshd are followed"`
-	Target  string `lua:"target" pos:"2" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target  string `lua:"target" pos:"2" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 	enabled bool
 }
 
 // Query asks the init system.
 func (s *service) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, s.Target, "service "+s.Name, false, func() error {
+	return assert(ctx, v, s, s.Target, "service "+s.Name, false, func() error {
 		u, err := systemd.One(ctx, v, s.Name)
 		if err != nil {
 			return err
@@ -39,13 +40,14 @@ func (s *service) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 }
 
 type pack struct {
+	function
 	Name   string `lua:"name,required" alias:"package" pos:"1" doc:"The package"`
-	Target string `lua:"target" pos:"2" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"2" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query asks the package manager's database.
 func (p *pack) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, "package "+p.Name, false, func() error {
+	return assert(ctx, v, p, p.Target, "package "+p.Name, false, func() error {
 		version, err := pkg.Installed(ctx, v, p.Name)
 		if err == nil && version == "" {
 			err = failure{fmt.Sprintf("package %q to be installed", p.Name), "it is not"}
@@ -55,14 +57,15 @@ func (p *pack) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 }
 
 type packVersion struct {
+	function
 	Name    string `lua:"name,required" alias:"package" pos:"1" doc:"The package"`
 	Version string `lua:"version,required" pos:"2" doc:"The version, or its first parts: \"1.22\" accepts 1.22.1-9, but not 1.220"`
-	Target  string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target  string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query compares.
 func (p *packVersion) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, "package "+p.Name, false, func() error {
+	return assert(ctx, v, p, p.Target, "package "+p.Name, false, func() error {
 		expected := fmt.Sprintf("package %q in version %s", p.Name, p.Version)
 		version, err := pkg.Installed(ctx, v, p.Name)
 		switch {

@@ -11,7 +11,7 @@ func Module() modules.Module {
 	return modules.Module{
 		Name:    "infra_test",
 		Summary: "Assert what a host should be like; every function raises when it is not so.",
-		Funcs: []modules.Func{
+		Funcs: withNames([]modules.Func{
 			{Name: "file_exists", Summary: "Assert that something is at a path.", Returns: yes,
 				Example: `infra_test.file_exists("/etc/hosts")`, New: func() any { return &fileIs{} }},
 			{Name: "is_directory", Summary: "Assert that a path is a folder, or leads to one.", Returns: yes,
@@ -60,6 +60,6 @@ func Module() modules.Module {
 				Example: `pcall(infra_test.package_is_installed, "bash")`, New: func() any { return &pack{} }},
 			{Name: "package_version", Summary: "Assert the version of a package: all of it, or its first parts.", Returns: yes,
 				Example: `pcall(infra_test.package_version, "bash", "5.2")`, New: func() any { return &packVersion{} }},
-		},
+		}),
 	}
 }

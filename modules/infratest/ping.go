@@ -23,9 +23,10 @@ const (
 )
 
 type ping struct {
+	function
 	Host   string `lua:"host,required" alias:"address,name" pos:"1" doc:"Name or address of the host that should answer"`
 	Count  int    `lua:"count" pos:"2" doc:"How often to try, two seconds each; one answer is enough"`
-	Target string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Validate checks the number.
@@ -38,7 +39,7 @@ func (p *ping) Validate() error {
 
 // Query asks until one answer comes.
 func (p *ping) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, "an answer from "+p.Host, false, func() error {
+	return assert(ctx, v, p, p.Target, "an answer from "+p.Host, false, func() error {
 		expected := fmt.Sprintf("an answer from %s", p.Host)
 		addrs, err := net.DefaultResolver.LookupIPAddr(ctx, p.Host)
 		if err != nil {

@@ -16,8 +16,9 @@ import (
 )
 
 type port struct {
+	function
 	Port   int    `lua:"port,required" pos:"1" doc:"Number of the port"`
-	Target string `lua:"target" pos:"2" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"2" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 	proto  string // tcp, udp or either
 }
 
@@ -33,7 +34,7 @@ func portNumber(n int) error {
 
 // Query reads the kernel's tables of sockets.
 func (p *port) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, "port "+strconv.Itoa(p.Port), false, func() error {
+	return assert(ctx, v, p, p.Target, "port "+strconv.Itoa(p.Port), false, func() error {
 		what := "something to listen on port "
 		if p.proto != "" {
 			what += p.proto + " "
@@ -121,11 +122,12 @@ func listener(line, proto string) (int, bool) {
 }
 
 type connect struct {
+	function
 	Host string `lua:"host,required" alias:"address,name" pos:"1" doc:"Name or address to connect to"`
 	Port int    `lua:"port,required" pos:"2" doc:"Number of the TCP port"`
 	// Text, since the name of the target may come in its place.
 	Timeout string `lua:"timeout_ms" pos:"3" doc:"Milliseconds that it may take; may be left out before target"`
-	Target  string `lua:"target" pos:"4" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target  string `lua:"target" pos:"4" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 
 	timeout time.Duration
 }
@@ -135,7 +137,7 @@ func (c *connect) Validate() error {
 	ms, err := strconv.ParseFloat(c.Timeout, 64)
 	switch {
 	case err != nil && c.Target == "":
-		c.Target, ms = c.Timeout, 5000
+		c.Target, c.Timeout, ms = c.Timeout, "5000", 5000
 	case err != nil, ms <= 0, ms > 600_000:
 		return fmt.Errorf("timeout_ms = %q: it must be milliseconds, up to 600000", c.Timeout)
 	}
@@ -145,7 +147,7 @@ func (c *connect) Validate() error {
 
 // Query connects and hangs up.
 func (c *connect) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, c.Target, "a connection to "+c.Host, false, func() error {
+	return assert(ctx, v, c, c.Target, "a connection to "+c.Host, false, func() error {
 		if err := dials(ctx, c.Host, c.Port, c.timeout); err != nil {
 			return failure{fmt.Sprintf("a connection to %s within %s", net.JoinHostPort(c.Host, strconv.Itoa(c.Port)), c.timeout), err.Error()}
 		}

@@ -158,13 +158,14 @@ func named(ctx context.Context, v facts.Viewer, name string) ([]string, error) {
 }
 
 type process struct {
+	function
 	Name   string `lua:"name,required" alias:"process" pos:"1" doc:"Name of the program, or with a blank or slash in it a part of the command line"`
-	Target string `lua:"target" pos:"2" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"2" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query looks through /proc.
 func (p *process) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, "process "+p.Name, false, func() error {
+	return assert(ctx, v, p, p.Target, "process "+p.Name, false, func() error {
 		pids, err := named(ctx, v, p.Name)
 		if err == nil && len(pids) == 0 {
 			err = failure{fmt.Sprintf("a process %q", p.Name), "none"}
@@ -174,14 +175,15 @@ func (p *process) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 }
 
 type processCount struct {
+	function
 	Name   string `lua:"name,required" alias:"process" pos:"1" doc:"Name of the program, or with a blank or slash in it a part of the command line"`
 	Count  int    `lua:"count,required" pos:"2" doc:"How many there should be"`
-	Target string `lua:"target" pos:"3" doc:"Name of the host, when it should be said; only the one the task runs on"`
+	Target string `lua:"target" pos:"3" doc:"Name of the host to look at, \"local\" for the controller; without it the one the task runs on"`
 }
 
 // Query counts.
 func (p *processCount) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
-	return assert(ctx, v, p.Target, "process "+p.Name, false, func() error {
+	return assert(ctx, v, p, p.Target, "process "+p.Name, false, func() error {
 		pids, err := named(ctx, v, p.Name)
 		if err != nil || len(pids) == p.Count {
 			return err
