@@ -831,6 +831,157 @@ function pkg.which(path) end
 function pkg.deps(name) end
 pkg.dependencies = pkg.deps
 
+---@class repo.apt.args
+---@field line? string The repository as one line ("deb [signed-by=…] URI SUITE COMPONENT"), instead of uris, suites and components
+---@field repo? string The repository as one line ("deb [signed-by=…] URI SUITE COMPONENT"), instead of uris, suites and components
+---@field name? string Name of its file below /etc/apt/sources.list.d; a line has one of its own, made of the address
+---@field uris? string[]|string Where it is
+---@field uri? string[]|string Where it is
+---@field url? string[]|string Where it is
+---@field suites? string[]|string Distributions, such as "bookworm", or folders that end in /
+---@field suite? string[]|string Distributions, such as "bookworm", or folders that end in /
+---@field components? string[]|string Parts of the distribution; a suite that is a folder has none
+---@field component? string[]|string Parts of the distribution; a suite that is a folder has none
+---@field types? string[]|string What is taken from it: deb, deb-src or both
+---@field type? string[]|string What is taken from it: deb, deb-src or both
+---@field architectures? string[]|string Architectures that are taken from it; without it those of the host
+---@field architecture? string[]|string Architectures that are taken from it; without it those of the host
+---@field arch? string[]|string Architectures that are taken from it; without it those of the host
+---@field key? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field signed_by? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field key_sha256? string SHA-256 of the key at the address, in hex
+---@field sha256? string SHA-256 of the key at the address, in hex
+---@field key_sum? string SHA-256 of the key at the address, in hex
+---@field enabled? boolean Whether apt looks into it
+---@field options? table<string, string> Further fields, such as { ["Check-Valid-Until"] = "no" }
+---@field state? "present"|"absent" Whether it must be there
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+
+---@class repo.dnf.args
+---@field name? string Name of the repository: the section, and its file unless file says another
+---@field id? string Name of the repository: the section, and its file unless file says another
+---@field description? string What people read of it; the name without it
+---@field summary? string What people read of it; the name without it
+---@field baseurl? string[]|string Where it is
+---@field url? string[]|string Where it is
+---@field mirrorlist? string Address of a list of places instead
+---@field metalink? string Address of a metalink instead
+---@field enabled? boolean Whether it is looked into; it is without this
+---@field gpgcheck? boolean Whether packages must be signed
+---@field repo_gpgcheck? boolean Whether the lists must be signed
+---@field gpgkey? string[]|string Addresses of the keys, which the package manager fetches itself, instead of key
+---@field key? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field signed_by? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field key_sha256? string SHA-256 of the key at the address, in hex
+---@field sha256? string SHA-256 of the key at the address, in hex
+---@field key_sum? string SHA-256 of the key at the address, in hex
+---@field priority? integer Its priority; lower numbers come first
+---@field exclude? string[]|string Packages that are not taken from it
+---@field excludepkgs? string[]|string Packages that are not taken from it
+---@field options? table<string, string> Further settings, such as { sslverify = "1" }
+---@field file? string Name of the file without .repo; several repositories may share one
+---@field state? "present"|"absent" Whether it must be there
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+
+---@class repo.zypper.args
+---@field name? string Name of the repository: the section, and its file unless file says another
+---@field id? string Name of the repository: the section, and its file unless file says another
+---@field description? string What people read of it; the name without it
+---@field summary? string What people read of it; the name without it
+---@field baseurl? string[]|string Where it is
+---@field url? string[]|string Where it is
+---@field mirrorlist? string Address of a list of places instead
+---@field metalink? string Address of a metalink instead
+---@field enabled? boolean Whether it is looked into; it is without this
+---@field gpgcheck? boolean Whether packages must be signed
+---@field repo_gpgcheck? boolean Whether the lists must be signed
+---@field gpgkey? string[]|string Addresses of the keys, which the package manager fetches itself, instead of key
+---@field key? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field signed_by? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field key_sha256? string SHA-256 of the key at the address, in hex
+---@field sha256? string SHA-256 of the key at the address, in hex
+---@field key_sum? string SHA-256 of the key at the address, in hex
+---@field priority? integer Its priority; lower numbers come first
+---@field exclude? string[]|string Packages that are not taken from it
+---@field excludepkgs? string[]|string Packages that are not taken from it
+---@field options? table<string, string> Further settings, such as { sslverify = "1" }
+---@field file? string Name of the file without .repo; several repositories may share one
+---@field state? "present"|"absent" Whether it must be there
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+
+---@class repo.add.args
+---@field name? string Name of the repository
+---@field url? string[]|string Where it is
+---@field uris? string[]|string Where it is
+---@field baseurl? string[]|string Where it is
+---@field suites? string[]|string For apt: its distributions; without it that of the host
+---@field suite? string[]|string For apt: its distributions; without it that of the host
+---@field components? string[]|string For apt: parts of the distribution; main without it
+---@field component? string[]|string For apt: parts of the distribution; main without it
+---@field key? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field signed_by? string Key it is signed with: the armored text, a file of the controller beside the .sloth file, an absolute path on the host, or an address together with key_sha256
+---@field key_sha256? string SHA-256 of the key at the address, in hex
+---@field sha256? string SHA-256 of the key at the address, in hex
+---@field key_sum? string SHA-256 of the key at the address, in hex
+---@field enabled? boolean Whether it is looked into
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+
+---@class repo.remove.args
+---@field name? string Name of the repository
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+
+---Repositories of packages and their keys; a change that leaves the package manager without its lists is undone.
+---@class repolib
+repo = {}
+
+---Bring a repository of apt and its key about, or do away with them.
+---
+---    repo.apt({ name = "tools", uris = "https://deb.example.com", suites = "bookworm", components = "main" })
+---@param line? string|repo.apt.args The repository as one line ("deb [signed-by=…] URI SUITE COMPONENT"), instead of uris, suites and components
+---@param args? repo.apt.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function repo.apt(line, args) end
+
+---Bring a repository of dnf or yum about, or do away with it.
+---
+---    repo.dnf({ name = "tools", baseurl = "https://rpm.example.com/9/$basearch", gpgkey = "https://rpm.example.com/KEY" })
+---@param name string|repo.dnf.args Name of the repository: the section, and its file unless file says another
+---@param args? repo.dnf.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function repo.dnf(name, args) end
+repo.yum = repo.dnf
+
+---Bring a repository of zypper about, or do away with it.
+---
+---    repo.zypper({ name = "tools", baseurl = "https://rpm.example.com/suse", gpgkey = "https://rpm.example.com/KEY" })
+---@param name string|repo.zypper.args Name of the repository: the section, and its file unless file says another
+---@param args? repo.zypper.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function repo.zypper(name, args) end
+
+---Bring a repository about, in the form that the host's package manager has.
+---
+---    repo.add("tools", "https://deb.example.com", { suites = "bookworm" })
+---@param name string|repo.add.args Name of the repository
+---@param url? string[]|string Where it is
+---@param args? repo.add.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function repo.add(name, url, args) end
+
+---Do away with a repository, and with its key where nothing else needs it.
+---
+---    repo.remove("old-tools")
+---@param name string|repo.remove.args Name of the repository
+---@param args? repo.remove.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function repo.remove(name, args) end
+
+---List the repositories that the host's package manager is told of.
+---
+---    local all = repo.list()
+---@return any # list of {name, file, enabled, uris, key, …}: of apt also types, suites, components, architectures
+function repo.list() end
+
 ---@class user.create.args
 ---@field name? string Name of the user
 ---@field username? string Name of the user

@@ -21,6 +21,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/perf"
 	"github.com/sloth-runner/sloth/modules/pkg"
 	"github.com/sloth-runner/sloth/modules/saga"
+	"github.com/sloth-runner/sloth/modules/repo"
 	statemod "github.com/sloth-runner/sloth/modules/state"
 	"github.com/sloth-runner/sloth/modules/sysctl"
 	"github.com/sloth-runner/sloth/modules/systemd"
@@ -39,6 +40,7 @@ func Modules() []modules.Module {
 		archive.Module(),
 		exec.Module(),
 		pkg.Module(),
+		repo.Module(),
 		user.Module(),
 		authorizedkey.Module(),
 		knownhosts.Module(),

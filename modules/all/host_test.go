@@ -25,6 +25,8 @@ func exampleHost() map[string]string {
 		"/etc/ssh/ssh_known_hosts":   "old.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy\n",
 		"/root/.ssh/authorized_keys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy old\n",
 
+		"/etc/apt/sources.list.d/old-tools.list": "deb https://old.example.com stable main\n", "/etc/yum.repos.d/": "", "/etc/zypp/repos.d/": "",
+
 		"/var/lib/dpkg/standin":               "curl 8.0\nopenssl 3.0.1\ntelnet 0.17\nleftover 1\n",
 		"/var/lib/dpkg/held":                  "curl\n",
 		"/var/lib/apt/lists/standin_Packages": "nginx 1.22\ncurl 8.0\nopenssl 3.0.2\n",
