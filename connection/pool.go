@@ -22,7 +22,8 @@ type PoolOptions struct {
 
 // Pool keeps one connection per host for the length of a run: everybody who
 // asks for the same target gets the same Conn, which many may use at once. A
-// connection that broke is dialled anew by the next Get.
+// connection that broke is dialled anew by the next Get: whoever has seen an
+// operation fail with the connection and asks again does not get it back.
 type Pool struct {
 	dial  func(ctx context.Context, t Target) (Conn, error)
 	slots chan struct{}
@@ -30,7 +31,7 @@ type Pool struct {
 	mu     sync.Mutex
 	conns  map[string]*pooled
 	closed bool
-	wg     sync.WaitGroup // dials under way
+	wg     sync.WaitGroup // dials and closes under way
 }
 
 // pooled is one connection, or the attempt to make it.
@@ -99,12 +100,13 @@ func (p *Pool) join(ctx context.Context, key string, t Target) (*pooled, error) 
 	c := &pooled{ready: make(chan struct{}), users: 1, cancel: cancel}
 	old := p.conns[key]
 	p.conns[key] = c
+	if old != nil && old.conn != nil {
+		// It is gone already; its remains hold nobody up.
+		p.wg.Go(func() { _ = old.conn.Close() })
+	}
 	p.wg.Go(func() {
 		defer cancel()
 		defer close(c.ready)
-		if old != nil && old.conn != nil {
-			_ = old.conn.Close() // it is gone already; this awaits its remains
-		}
 		c.conn, c.err = p.dialOne(dialCtx, t)
 		if c.err != nil {
 			p.forget(key, c)

@@ -118,8 +118,42 @@ func TestPoolRedialsWhatBroke(t *testing.T) {
 	if first == second {
 		t.Error("a broken connection was handed out")
 	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
 	if first.(*fakeConn).closed.Load() == 0 {
 		t.Error("the broken connection was not closed")
+	}
+}
+
+// lingering is a connection whose remains take their time.
+type lingering struct {
+	*fakeConn
+	release chan struct{}
+}
+
+func (l *lingering) Close() error { <-l.release; return l.fakeConn.Close() }
+
+func TestPoolRemainsHoldNobodyUp(t *testing.T) {
+	release := make(chan struct{})
+	var last *lingering
+	p := connection.NewPool(func(context.Context, connection.Target) (connection.Conn, error) {
+		last = &lingering{newFake(), release}
+		return last, nil
+	}, connection.PoolOptions{})
+	first := get(t, p, connection.Target{Name: "a"})
+	last.breakDown()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if second, err := p.Get(ctx, connection.Target{Name: "a"}); err != nil || second == first {
+		t.Errorf("got the old one or %v", err)
+	}
+	close(release)
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	if first.(*lingering).closed.Load() == 0 {
+		t.Error("Close did not wait for the broken one's")
 	}
 }
 
