@@ -141,6 +141,10 @@ func trustedSources(sources []string, from string) ([]string, error) {
 	return sources, nil
 }
 
+// Trusted refuses a file of settings that others may have planted: one that
+// belongs to somebody other than this user or root, or that everybody may write.
+func Trusted(path string) error { return trusted(path) }
+
 // trusted refuses what others may have planted. A symbolic link counts as well
 // as what it leads to.
 func trusted(path string) error {

@@ -34,7 +34,6 @@ type fleet struct {
 	become   *connection.Secret
 
 	aliases []string // of ssh_config, behind one empty; nil until asked
-	warned  sync.Map
 	// progress hears of uploads; it may be nil.
 	progress func(host string, done, total int64)
 }
@@ -43,7 +42,11 @@ type fleet struct {
 // scriptDir is where the .sloth file lies; empty: there is none.
 func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*fleet, error) {
 	fl := &fleet{app: a, flags: f, shims: shim.Default(), options: map[string]string{}}
-	extra, err := inventory.ParseVars(f.extra)
+	sec, err := a.openSecrets(ctx, &f.vault)
+	if err != nil {
+		return nil, err
+	}
+	extra, err := inventory.ParseSecretVars(f.extra, sec)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +56,7 @@ func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*f
 			return nil, err
 		}
 	}
-	fl.inv, err = inventory.Load(ctx, sources, inventory.Options{ScriptDir: scriptDir, ExtraVars: extra, AllowEmpty: f.allowEmpty, Warn: fl.warn})
+	fl.inv, err = inventory.Load(ctx, sources, inventory.Options{ScriptDir: scriptDir, ExtraVars: extra, AllowEmpty: f.allowEmpty, Secrets: sec, OpenLate: f.vault.late, Warn: fl.warn})
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +90,17 @@ func (a *app) password(prompt string) (*connection.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
+	_ = a.redactor().Add("a password", text) // what is asked for is never echoed
 	return connection.NewSecret(text), nil
+}
+
+// hide keeps what the inventory gives for logging in out of what is printed.
+func (a *app) hide(list ...*connection.Secret) {
+	for _, s := range list {
+		if s != nil {
+			_ = a.redactor().Add("a password", s.Reveal()) // weak ones are an old habit of inventories
+		}
+	}
 }
 
 // dialer reads a configuration file once for all hosts that use it.
@@ -141,8 +154,13 @@ func (fl *fleet) addAliases(pattern string) {
 }
 
 func (fl *fleet) warn(message string) {
-	if _, again := fl.warned.LoadOrStore(message, true); !again {
-		fmt.Fprintf(fl.app.stderr, "%s %s\n", fl.app.paint("33", "warning:"), indent(message))
+	fl.app.warn(message)
+}
+
+// warn tells people once of what is odd.
+func (a *app) warn(message string) {
+	if _, again := a.warned.LoadOrStore(message, true); !again {
+		fmt.Fprintf(a.stderr, "%s %s\n", a.paint("33", "warning:"), indent(a.redactor().String(message)))
 	}
 }
 
@@ -173,6 +191,7 @@ func (fl *fleet) target(host string) (connection.Target, inventory.Login, error)
 	if err != nil {
 		return connection.Target{}, l, err
 	}
+	fl.app.hide(l.Password, l.BecomePassword)
 	f := fl.flags
 	t := connection.Target{
 		Name: host, Kind: l.Kind, Address: l.Address, Port: l.Port, User: l.User, PrivateKeyFile: l.PrivateKeyFile,
@@ -262,8 +281,16 @@ type fleetHosts struct{ *fleet }
 func (h fleetHosts) Match(pattern, limit string) ([]string, error) {
 	return h.inv.Match(pattern, limit)
 }
-func (h fleetHosts) Vars(host string) map[string]any { return h.inv.Vars(host) }
-func (h fleetHosts) Groups(host string) []string     { return h.inv.Groups(host) }
+
+func (h fleetHosts) Vars(host string) map[string]any {
+	vars := h.inv.Vars(host)
+	if hasSealed(vars) {
+		vars, _ = revealVars(vars).(map[string]any)
+	}
+	return vars
+}
+
+func (h fleetHosts) Groups(host string) []string { return h.inv.Groups(host) }
 
 func (h fleetHosts) Address(host string) string {
 	if l, err := h.inv.Login(host); err == nil && l.Address != "" {

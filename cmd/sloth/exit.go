@@ -62,9 +62,9 @@ func (a *app) printError(err error) {
 		}
 		return
 	}
-	fmt.Fprintf(a.stderr, "%s %s\n", a.paint("31", "sloth:"), indent(render.Sanitize(err.Error())))
+	fmt.Fprintf(a.stderr, "%s %s\n", a.paint("31", "sloth:"), indent(render.Sanitize(a.redactor().String(err.Error()))))
 	if hint := hintOf(err); hint != "" {
-		fmt.Fprintf(a.stderr, "       %s\n", indent(render.Sanitize(hint)))
+		fmt.Fprintf(a.stderr, "       %s\n", indent(render.Sanitize(a.redactor().String(hint))))
 	}
 }
 

@@ -30,6 +30,8 @@ type hostFlags struct {
 	becomeMethod string
 	askBecome    bool
 
+	vault vaultFlags
+
 	output    string
 	verbosity int
 }
@@ -62,6 +64,7 @@ func (f *hostFlags) add(fs *pflag.FlagSet, without string) {
 	fs.StringVar(&f.becomeUser, "become-user", "", "the `user` to become")
 	fs.StringVar(&f.becomeMethod, "become-method", "", "`how`: sudo, doas or su")
 	fs.BoolVarP(&f.askBecome, "ask-become-pass", short("K"), false, "ask for the password that sudo, doas or su want")
+	f.vault.add(fs)
 	f.addOutput(fs, short("v"))
 }
 

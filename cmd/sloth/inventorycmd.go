@@ -8,7 +8,7 @@ import (
 )
 
 func newInventory(a *app) *cobra.Command {
-	f := &hostFlags{}
+	f := &hostFlags{vault: vaultFlags{late: true}}
 	var list, graph, vars bool
 	var host, dir string
 	load := func(cmd *cobra.Command) (*inventory.Inventory, error) {
@@ -46,6 +46,7 @@ func newInventory(a *app) *cobra.Command {
 		},
 	}
 	fs := c.PersistentFlags()
+	f.vault.add(fs)
 	fs.StringArrayVarP(&f.inventory, "inventory", "i", nil, "inventory file, folder, script or `host,list` (repeatable)")
 	fs.StringArrayVarP(&f.extra, "extra-vars", "e", nil, "variables that win over all others")
 	fs.StringVar(&dir, "playbook-dir", "", "`folder` whose group_vars and host_vars count too")

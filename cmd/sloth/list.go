@@ -84,7 +84,12 @@ func (a *app) read(ctx context.Context, f *runFlags, file string) (*dsl.Program,
 		return nil, err
 	}
 	v := &invocation{app: a, flags: f, file: file}
-	params, values, err := v.arguments()
+	f.vault.blind = true
+	sec, err := a.openSecrets(ctx, &f.vault)
+	if err != nil {
+		return nil, err
+	}
+	params, values, err := v.arguments(sec)
 	if err != nil {
 		return nil, err
 	}

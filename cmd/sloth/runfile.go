@@ -27,7 +27,6 @@ import (
 	"github.com/sloth-runner/sloth/runner/template"
 	lua "github.com/yuin/gopher-lua"
 	"golang.org/x/term"
-	"gopkg.in/yaml.v3"
 )
 
 // invocation is one run of a .sloth file.
@@ -58,7 +57,11 @@ func (v *invocation) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	params, values, err := v.arguments()
+	sec, err := v.app.openSecrets(ctx, &v.flags.vault)
+	if err != nil {
+		return err
+	}
+	params, values, err := v.arguments(sec)
 	if err != nil {
 		return err
 	}
@@ -189,11 +192,20 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 	vm := newVM()
 	o := dsl.Options{
 		Params: params, Values: values, Modules: all.Modules(), Inert: r == nil,
-		Prompt: func(_ context.Context, name string, secret bool) (string, error) { return v.app.ask(name+": ", secret) },
+		Prompt: func(_ context.Context, name string, secret bool) (string, error) {
+			text, err := v.app.ask(name+": ", secret)
+			if secret && err == nil {
+				v.app.secrets.learn(name, text)
+			}
+			return text, err
+		},
 		Pause: func(_ context.Context, message string) error {
 			_, err := v.app.ask(message+" [Enter] ", false)
 			return err
 		},
+	}
+	if f := v.flags; !f.listHosts && !f.listTasks && !f.listTags && !f.vault.blind {
+		o.Secret = v.app.secrets.find
 	}
 	if r != nil {
 		vm = r.VM()
@@ -222,16 +234,13 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 }
 
 // arguments reads --param and --values.
-func (v *invocation) arguments() (map[string]any, any, error) {
+func (v *invocation) arguments(sec *secrets) (map[string]any, any, error) {
 	var values any
 	params := map[string]any{}
 	if f := v.flags.values; f != "" {
-		text, err := os.ReadFile(f)
-		if err != nil {
-			return nil, nil, fmt.Errorf("read values: %w", err)
-		}
-		if err := yaml.Unmarshal(text, &values); err != nil {
-			return nil, nil, fmt.Errorf("read values %s: %w", f, err)
+		var err error
+		if values, err = sec.readValues(f); err != nil {
+			return nil, nil, err
 		}
 		if m, ok := values.(map[string]any); ok {
 			if p, ok := m["params"].(map[string]any); ok {
@@ -274,7 +283,7 @@ func (v *invocation) choose(prog *dsl.Program) (*dsl.Workflow, error) {
 
 func (v *invocation) options(dir string, params map[string]any, values any) runner.Options {
 	o := runner.Options{
-		RunID: newRunID(time.Now()), Emit: v.handle, HostsByDefault: v.onHosts, DefaultPattern: v.flags.hosts,
+		RunID: newRunID(time.Now()), Emit: newEventRedactor(v.app.redactor(), v.handle).handle, Secret: v.app.secrets.find, HostsByDefault: v.onHosts, DefaultPattern: v.flags.hosts,
 		Limit: v.flags.limit, AllowEmpty: v.flags.allowEmpty, Tags: v.flags.tags, SkipTags: v.flags.skipTags, StartAt: v.flags.startAt,
 		Forks: v.flags.forks, Check: v.flags.check, NoNested: v.flags.noNested, Params: params, Values: values, Root: dir,
 		Modules: all.Modules(), State: v.state.do, Require: dsl.Libraries(dir),
