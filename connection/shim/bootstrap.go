@@ -12,7 +12,7 @@ import "strings"
 const bootstrap = `exec /bin/sh -c 'n=shim-HASH; ` +
 	`t() { if [ -L "$1" ] || [ -L "$1/$n" ]; then return; fi; ` +
 	`if [ -O "$1" ] && [ -f "$1/$n" ] && [ -O "$1/$n" ] && [ -x "$1/$n" ]; then ` +
-	`case "$(ls -ld "$1" "$1/$n")" in drwx--?---*-rwx------*) VERIFY exec "$1/$n" front;; esac; fi; }; ` +
+	`case "$(ls -ld "$1" "$1/$n")" in drwx--?---*-rwx------*) VERIFY exec "$1/$n" ROLE;; esac; fi; }; ` +
 	`if [ -n "$HOME" ]; then t "$HOME/.cache/sloth"; fi; u=$(id -u); ` +
 	`for d in DIRS; do t "$d"; done; ` +
 	// Not there: find a folder that may hold it. The probe is a script without
@@ -35,8 +35,9 @@ const folders = `"/var/tmp/sloth-$u" "/tmp/sloth-$u" "/run/user/$u/sloth" "/dev/
 const verifyShell = `x=$( (sha256sum "$1/$n" || shasum -a 256 "$1/$n") 2>/dev/null ); ` +
 	`case "$x" in HASH*) :;; "") echo "SLOTH/1 UNVERIFIED $1/$n"; exit 0;; *) echo "SLOTH/1 TAMPERED $1/$n"; exit 0;; esac;`
 
-// bootstrapLine fills in the shim's hash. skip are folders that did not do.
-func bootstrapLine(hash string, verify bool, skip []string) string {
+// bootstrapLine fills in the shim's hash. skip are folders that did not do. run
+// names the run whose worker is to be attached to; empty: a new one is started.
+func bootstrapLine(hash string, verify bool, skip []string, run string) string {
 	check := ""
 	if verify {
 		check = verifyShell
@@ -44,8 +45,12 @@ func bootstrapLine(hash string, verify bool, skip []string) string {
 	if len(skip) == 0 {
 		skip = []string{"-"}
 	}
+	role := "front"
+	if run != "" {
+		role = "front attach " + run
+	}
 	line := strings.Replace(bootstrap, "VERIFY ", check, 1)
-	return strings.NewReplacer("SKIP", `"`+strings.Join(skip, `"|"`)+`"`, "DIRS", folders, "HASH", hash).Replace(line)
+	return strings.NewReplacer("ROLE", role, "SKIP", `"`+strings.Join(skip, `"|"`)+`"`, "DIRS", folders, "HASH", hash).Replace(line)
 }
 
 // startLine runs the shim that was just put into dir, once its hash is right:

@@ -92,8 +92,8 @@ func TestAHostThatDoesNotKeepToTheProtocol(t *testing.T) {
 // A result is taken once, and only for what was asked.
 func TestResultsThatNobodyAskedFor(t *testing.T) {
 	for name, jobs := range map[string][]any{
-		"unknown": {wire.Done{Job: "never sent", Body: []byte{0xc0}}},
-		"twice":   {wire.Done{Job: "1", Body: []byte{0xc0}}, wire.Done{Job: "1", Body: []byte{0xc0}}},
+		"unknown": {wire.Done{Seq: 1, Job: "never sent", Body: []byte{0xc0}}},
+		"twice":   {wire.Done{Seq: 1, Job: "1", Body: []byte{0xc0}}, wire.Done{Seq: 2, Job: "1", Body: []byte{0xc0}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			// The impostor waits for a job before it answers.

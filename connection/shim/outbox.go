@@ -21,7 +21,12 @@ const (
 // for the shim: nearly always that becomes the worker, and then a round trip is
 // saved. Otherwise they are sent again.
 type outbox struct {
-	ready atomic.Pointer[wire.Conn]
+	ready  atomic.Pointer[wire.Conn]
+	parked atomic.Bool // the link broke: what counts is said again on the next
+
+	// outlives says that whatever counts is remembered elsewhere, and said again
+	// when a link broke.
+	outlives bool
 
 	mu    sync.Mutex // before ready: held while anything is added or sent
 	early []wire.Message
@@ -39,8 +44,15 @@ func (s *Session) send(ctx context.Context, kind wire.Kind, v any) error {
 	if err != nil {
 		return err
 	}
+	return s.post(ctx, m, nil)
+}
+
+// post posts one message, and waits for the worker where there is too much. given
+// is called at the moment that decides on which link it goes; nil: nobody needs
+// to know.
+func (s *Session) post(ctx context.Context, m wire.Message, given func()) error {
 	for {
-		err := s.out.post(ctx, m)
+		err := s.out.post(ctx, m, given)
 		if !errors.Is(err, errTooEarly) {
 			return err
 		}
@@ -55,18 +67,27 @@ func (s *Session) send(ctx context.Context, kind wire.Kind, v any) error {
 	}
 }
 
-func (o *outbox) post(ctx context.Context, m wire.Message) error {
-	if c := o.ready.Load(); c != nil {
-		return c.Post(ctx, m)
+func (o *outbox) post(ctx context.Context, m wire.Message, given func()) error {
+	if c := o.ready.Load(); c != nil && !o.parked.Load() && given == nil {
+		return o.unlessParked(ctx, c.Post(ctx, m))
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if given == nil {
+		given = func() {}
+	}
+	if o.parked.Load() {
+		given()
+		return nil
+	}
 	if c := o.ready.Load(); c != nil {
-		return c.Post(ctx, m)
+		given()
+		return o.unlessParked(ctx, c.Post(ctx, m))
 	}
 	if len(o.early) > 0 && o.bytes+m.Len() > maxEarly {
 		return errTooEarly
 	}
+	given()
 	o.early = append(o.early, m)
 	o.bytes += m.Len()
 	if o.full = o.full || o.guess == nil || o.bytes > maxGuess || o.guess.Post(ctx, m) != nil; !o.full {
@@ -91,5 +112,33 @@ func (o *outbox) settle(ctx context.Context, c *wire.Conn) error {
 	}
 	o.early, o.bytes, o.guess = nil, 0, nil
 	o.ready.Store(c)
+	return nil
+}
+
+// unlessParked forgives a failure of a link whose end is known.
+func (o *outbox) unlessParked(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil && o.outlives {
+		return nil
+	}
+	return err
+}
+
+// park stops sending until resume.
+func (o *outbox) park() {
+	o.parked.Store(true)
+	o.mu.Lock()
+	o.early, o.bytes, o.guess = nil, 0, nil
+	o.mu.Unlock()
+}
+
+// resume makes c the way, behind what say says first.
+func (o *outbox) resume(c *wire.Conn, say func() error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := say(); err != nil {
+		return err
+	}
+	o.ready.Store(c)
+	o.parked.Store(false)
 	return nil
 }

@@ -30,13 +30,13 @@ func (s *Session) receive(p *process) error {
 		if err != nil {
 			return err
 		}
-		if err := s.handle(kind, body); err != nil {
+		if err := s.handle(p, kind, body); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *Session) handle(kind wire.Kind, body []byte) error {
+func (s *Session) handle(link *process, kind wire.Kind, body []byte) error {
 	switch kind {
 	case wire.KindWelcome:
 		return s.welcomed(body)
@@ -45,13 +45,10 @@ func (s *Session) handle(kind wire.Kind, body []byte) error {
 		if err := wire.Decode(kind, body, &e); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		before := s.seq
-		s.seq = e.Seq
-		s.mu.Unlock()
-		if e.Seq != before+1 {
-			return fmt.Errorf("%w: event %d came after event %d", wire.ErrProtocol, e.Seq, before)
+		if err := s.follows(e.Seq, e.Records); err != nil {
+			return err
 		}
+		defer s.confirm(len(body))
 		if p := s.job(e.Job); p != nil {
 			p.mu.Lock()
 			defer p.mu.Unlock()
@@ -64,6 +61,10 @@ func (s *Session) handle(kind wire.Kind, body []byte) error {
 		if err := wire.Decode(kind, body, &d); err != nil {
 			return err
 		}
+		if err := s.follows(d.Seq, 0); err != nil {
+			return err
+		}
+		defer s.confirm(maxUnconfirmed)
 		// Nobody may wait any more for the end of a job that was cancelled.
 		s.mu.Lock()
 		p, owed := s.jobs[d.Job], s.owed[d.Job]
@@ -80,7 +81,7 @@ func (s *Session) handle(kind wire.Kind, body []byte) error {
 		if err := wire.Decode(kind, body, &c); err != nil {
 			return err
 		}
-		return s.serve(c)
+		return s.serve(link, c)
 	case wire.KindPing:
 		return s.send(s.ctx, wire.KindPong, nil)
 	case wire.KindPong:
@@ -90,13 +91,47 @@ func (s *Session) handle(kind wire.Kind, body []byte) error {
 	return nil
 }
 
-func (s *Session) welcomed(body []byte) error {
-	var w wire.Welcome
-	if err := wire.Decode(wire.KindWelcome, body, &w); err != nil {
-		return err
+// How much may be unconfirmed before a word is sent about it.
+const (
+	maxUnconfirmed = 512 << 10 // bytes
+	maxUnheard     = 1000      // events
+)
+
+// follows takes the number of the next event or result. Numbers have no gap.
+func (s *Session) follows(seq, records uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if seq != s.seq+1 {
+		return fmt.Errorf("%w: event %d came after event %d", wire.ErrProtocol, seq, s.seq)
 	}
-	if w.Version != wire.Version {
-		return fmt.Errorf("%w: the worker speaks version %d, this is version %d", wire.ErrProtocol, w.Version, wire.Version)
+	s.seq = seq
+	s.records = max(s.records, records)
+	return nil
+}
+
+// confirm tells the worker what has been dealt with, so that it may forget it.
+func (s *Session) confirm(size int) {
+	if s.opt.Durable == nil {
+		return
+	}
+	s.mu.Lock()
+	s.heard += size
+	due := s.seq > s.acked && (s.heard >= maxUnconfirmed || s.seq-s.acked >= maxUnheard)
+	seq := s.seq
+	if due {
+		s.acked, s.heard = seq, 0
+	}
+	s.mu.Unlock()
+	if due && (s.opt.Settle == nil || s.opt.Settle() == nil) {
+		_ = s.send(s.ctx, wire.KindAck, wire.Ack{Seq: seq}) // a broken link ends by itself
+	}
+}
+
+// welcomed takes the first word of the first worker.
+func (s *Session) welcomed(body []byte) error {
+	w, err := decodeWelcome(body)
+	if err != nil {
+		return err
 	}
 	select {
 	case <-s.welcome:
@@ -104,9 +139,23 @@ func (s *Session) welcomed(body []byte) error {
 	default:
 	}
 	s.limit.Stop()
+	if w.Refused != "" {
+		return s.refused(w)
+	}
 	s.greet = w
 	close(s.welcome)
 	return nil
+}
+
+func decodeWelcome(body []byte) (wire.Welcome, error) {
+	var w wire.Welcome
+	if err := wire.Decode(wire.KindWelcome, body, &w); err != nil {
+		return w, err
+	}
+	if w.Version != wire.Version {
+		return w, fmt.Errorf("%w: the worker speaks version %d, this is version %d", wire.ErrProtocol, w.Version, wire.Version)
+	}
+	return w, nil
 }
 
 func (s *Session) job(id string) *pending {
@@ -117,14 +166,21 @@ func (s *Session) job(id string) *pending {
 
 // serve answers a call in a goroutine of its own, so that the answer to one may
 // depend on what comes later.
-func (s *Session) serve(c wire.Call) error {
+func (s *Session) serve(link *process, c wire.Call) error {
+	again, known := s.served.begin(c, s.opt.Durable != nil)
+	if again != nil {
+		return s.send(s.ctx, wire.KindReply, *again)
+	}
+	if known {
+		return nil // its answer is on the way
+	}
 	if s.calls.Add(1) > maxWaiting {
 		return fmt.Errorf("%w: more than %d calls at once", wire.ErrProtocol, maxWaiting)
 	}
 	s.wg.Go(func() {
 		defer s.calls.Add(-1)
 		r := wire.Reply{ID: c.ID}
-		body, err := s.answer(c)
+		body, err := s.answer(link, c)
 		if err != nil {
 			r.Err = err.Error()
 			if r.Err == "" {
@@ -133,15 +189,21 @@ func (s *Session) serve(c wire.Call) error {
 		} else {
 			r.Body = body
 		}
-		if err := s.send(s.ctx, wire.KindReply, r); err != nil && s.ctx.Err() == nil {
-			// Too large, most likely: a broken link ends the session by itself.
-			_ = s.send(s.ctx, wire.KindReply, wire.Reply{ID: c.ID, Err: err.Error()})
+		m, err := wire.Encode(wire.KindReply, r)
+		if err != nil {
+			r = wire.Reply{ID: c.ID, Err: err.Error()} // too large
 		}
+		s.served.end(c, r)
+		if err != nil {
+			_ = s.send(s.ctx, wire.KindReply, r) // a broken link ends by itself
+			return
+		}
+		_ = s.post(s.ctx, m, nil)
 	})
 	return nil
 }
 
-func (s *Session) answer(c wire.Call) ([]byte, error) {
+func (s *Session) answer(link *process, c wire.Call) ([]byte, error) {
 	p := s.job(c.Job)
 	if p == nil {
 		return nil, errors.New("this job is not under way")
@@ -161,11 +223,12 @@ func (s *Session) answer(c wire.Call) ([]byte, error) {
 	stop := context.AfterFunc(s.ctx, p.cancel)
 	defer stop()
 	if c.Stream != 0 {
-		out, err := s.proc.wire.Outgoing(c.Stream)
+		out, err := link.wire.Outgoing(c.Stream)
 		if err != nil {
 			return nil, err
 		}
 		defer out.Close()
+		out.Skip(c.Skip)
 		ctx = wire.WithStream(ctx, out)
 	}
 	return p.h.Call(ctx, c.Service, c.Body)
@@ -182,14 +245,24 @@ func (s *Session) heartbeat() {
 		case <-s.ended:
 			return
 		case <-tick.C:
+			s.mu.Lock()
+			p := s.proc
+			s.mu.Unlock()
 			// While a handler is busy nothing is read, and nothing can be heard.
-			quiet := s.proc.wire.Quiet()
+			quiet := p.wire.Quiet()
 			since := s.reading.Load()
-			if since != 0 && quiet > silence && time.Since(time.Unix(0, since)) > silence {
-				s.cancel(&connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker",
-					Err: fmt.Errorf("silent for %s", quiet.Round(time.Second)), Hint: "Is the host up, and the network between?"})
-				return
+			if since != 0 && quiet > silence && time.Since(time.Unix(0, since)) > silence && p.lost.Load() == nil {
+				var err error = &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker",
+					Err: fmt.Errorf("silent for %s", quiet.Round(time.Second)), Hint: "Is the host up, and the network between?"}
+				if !s.durable() {
+					s.cancel(err)
+					return
+				}
+				p.lost.Store(&err)
+				s.wg.Go(func() { p.conn.Close() }) // nothing else ends a reading that hears nothing
+				continue
 			}
+			s.confirm(maxUnconfirmed)
 			_ = s.send(s.ctx, wire.KindPing, nil) // a broken link ends the session by itself
 		}
 	}

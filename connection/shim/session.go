@@ -33,6 +33,23 @@ type Options struct {
 	Progress func(done, total int64)
 	// StartTimeout bounds each phase until the worker speaks; 0: 60 s.
 	StartTimeout time.Duration
+	// Durable makes a run that outlives its link: when that breaks the session
+	// comes back for it. nil: the worker ends with its link.
+	Durable *wire.Durable
+	// Redial gives another connection in place of one that broke, which it
+	// closes; nil: a broken link is the end.
+	Redial func(ctx context.Context, broken connection.Conn) (connection.Conn, error)
+	// ReconnectFor is how long to try; 0: 2 minutes.
+	ReconnectFor time.Duration
+	// Adopt names jobs that an earlier controller gave to this run and whose
+	// results it never saw; with Durable.Resume. See Adopted.
+	Adopt map[string]Handler
+	// Settle is called before the worker is told that something has arrived and
+	// may be forgotten; after an error it is not told. nil: nothing need be done.
+	Settle func() error
+	// Link hears that the link broke, and with nil that it is there again; nil:
+	// nobody does.
+	Link func(err error)
 	// Platform is "os/arch" that the host is thought to have; empty: linux on
 	// this machine's processor. A wrong guess costs one more round trip or two.
 	Platform string
@@ -85,22 +102,29 @@ type Session struct {
 	wg     sync.WaitGroup
 	limit  *time.Timer // until the worker speaks
 
-	out outbox
+	tooLate func() // called when limit is over; set while it is stopped
 
-	proc  *process // set before started is closed
+	out   outbox
 	ended chan struct{}
 
 	mu      sync.Mutex
+	proc    *process // the link of now; set before started is closed
 	jobs    map[string]*pending
 	owed    map[string]bool // jobs that were given and whose result has not come
 	closed  bool
+	leaving bool // the worker is to go on alone
 	seq     uint64
+	acked   uint64
+	heard   int           // bytes of events since
+	records uint64        // of the journal, as the worker last said
 	started chan struct{} // closed when the worker has spoken
 	welcome chan struct{} // closed when greet is set
 	greet   wire.Welcome
 
 	blobsMu sync.Mutex
-	blobs   map[string]bool
+	blobs   map[string][]byte // what was sent; the content is kept for durable runs
+
+	served served
 
 	reading atomic.Int64  // since when the host is listened to, Unix nanoseconds; 0: a handler is busy
 	slots   chan struct{} // one token for each short call under way
@@ -113,6 +137,13 @@ type pending struct {
 	ctx    context.Context // ends with Do
 	cancel context.CancelFunc
 	done   chan wire.Done
+	gone   chan *Lost // its worker is gone
+
+	// What a new link is told again; guarded by the session's mu.
+	m       wire.Message
+	sent    bool
+	adopted bool // given by an earlier controller
+	cancels []wire.Cancel
 
 	mu   sync.Mutex // held while Event runs
 	over bool
@@ -128,18 +159,26 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 		o.StartTimeout = 60 * time.Second
 	}
 	s := &Session{
-		opt: o, conn: conn, jobs: map[string]*pending{}, owed: map[string]bool{}, blobs: map[string]bool{}, slots: make(chan struct{}, maxCalls),
+		opt: o, conn: conn, jobs: map[string]*pending{}, owed: map[string]bool{}, blobs: map[string][]byte{}, slots: make(chan struct{}, maxCalls),
 		started: make(chan struct{}), welcome: make(chan struct{}), ended: make(chan struct{}),
 	}
+	s.out.outlives = s.durable()
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	goos, goarch := o.platform()
 	hash, err := hashOf(o.Binaries, goos, goarch)
 	if err != nil {
 		return nil, s.problem("find a shim", err, "")
 	}
-	s.limit = time.AfterFunc(o.StartTimeout, s.tooLate)
+	s.tooLate = s.startedTooLate
+	s.limit = time.AfterFunc(o.StartTimeout, func() { s.tooLate() })
+	if o.Durable != nil && o.Durable.Resume {
+		s.adopt()
+		s.limit.Stop()
+		s.wg.Go(func() { s.run(nil, hash) })
+		return s, nil
+	}
 	stop := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
-	p, err := exec(s.ctx, conn, bootstrapLine(hash, o.Verify, nil))
+	p, err := exec(s.ctx, conn, bootstrapLine(hash, o.Verify, nil, ""))
 	if !stop() && err == nil {
 		_ = p.finish() // ctx has ended it
 		err = context.Cause(ctx)
@@ -159,8 +198,7 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 		p.wire = wire.NewConn(p.Stdout(), p.Stdin())
 		s.out.guess = p.wire
 	}
-	hello := wire.Hello{Version: wire.Version, Build: o.Build, RunID: o.RunID, Check: o.Check, Become: o.Become, Env: o.Env}
-	if err := s.send(ctx, wire.KindHello, hello); err != nil {
+	if err := s.send(ctx, wire.KindHello, s.hello(false)); err != nil {
 		s.limit.Stop()
 		s.cancel(err)
 		_ = p.finish()
@@ -173,21 +211,62 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 // deadline sets how long the host may take for what comes next, until it speaks.
 func (s *Session) deadline(d time.Duration) { s.limit.Reset(d) }
 
-func (s *Session) tooLate() {
+func (s *Session) startedTooLate() {
 	s.cancel(&connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: "start the worker",
 		Err: errors.New("the host does not answer in time"), Hint: "The login works but its shell, or the shim, does not come to an end of starting up; try `ssh HOST true`."})
 }
 
-// run starts the worker and serves it until the link ends.
+// hello is the first message on every link.
+func (s *Session) hello(resume bool) wire.Hello {
+	o := &s.opt
+	h := wire.Hello{Version: wire.Version, Build: o.Build, RunID: o.RunID, Check: o.Check, Become: o.Become, Env: o.Env}
+	if o.Durable != nil {
+		d := *o.Durable
+		s.mu.Lock()
+		d.Resume, d.From = resume, s.seq
+		s.mu.Unlock()
+		h.Durable = &d
+	}
+	return h
+}
+
+// durable reports whether the session comes back when its link breaks.
+func (s *Session) durable() bool { return s.opt.Durable != nil && s.opt.Redial != nil }
+
+// run starts the worker and serves it until all is over, link after link.
 func (s *Session) run(p *process, hash string) {
 	defer close(s.ended)
-	p, err := s.start(p, hash)
-	if err != nil {
-		s.limit.Stop()
-		s.cancel(err)
-		return
+	var err error
+	if p == nil {
+		p, err = s.reattach(nil, hash)
+		if err != nil {
+			s.cancel(err)
+			return
+		}
+	} else if p, err = s.start(p, hash, false); err == nil {
+		s.first(p)
 	}
+	for {
+		if err == nil {
+			err = s.follow(p)
+		}
+		s.limit.Stop()
+		if !s.worthwhile(err) {
+			s.cancel(err)
+			return
+		}
+		if p, err = s.reattach(err, hash); err != nil {
+			s.cancel(err)
+			return
+		}
+	}
+}
+
+// first makes p, which is ready, the link.
+func (s *Session) first(p *process) {
+	s.mu.Lock()
 	s.proc = p
+	s.mu.Unlock()
 	if p.wire == nil {
 		p.wire = wire.NewConn(p.Stdout(), p.Stdin())
 	}
@@ -197,9 +276,15 @@ func (s *Session) run(p *process, hash string) {
 		_ = s.out.settle(s.ctx, p.wire)
 	})
 	s.wg.Go(s.heartbeat)
-	err = s.receive(p)
-	s.limit.Stop()
-	if !hungUp(err) {
+}
+
+// follow serves a link until it ends, and says why it did.
+func (s *Session) follow(p *process) error {
+	err := s.receive(p)
+	if s.durable() {
+		s.out.park()
+	}
+	if !hungUp(err) && !s.durable() {
 		s.cancel(s.why(err, nil, p)) // before anybody meets a closed link
 	}
 	var how error
@@ -209,9 +294,15 @@ func (s *Session) run(p *process, hash string) {
 		how = p.finish()
 		patience.Stop()
 	} else {
+		if s.durable() {
+			p.kill()
+		}
 		how = p.finish()
 	}
-	s.cancel(s.why(err, how, p))
+	if lost := p.lost.Load(); lost != nil {
+		return *lost
+	}
+	return s.why(err, how, p)
 }
 
 // why says how the session came to its end: err ended the reading, how the
@@ -273,14 +364,22 @@ func (s *Session) PutBlob(ctx context.Context, hash string, data []byte) error {
 	// One at a time: a blob counts as known only once it is on its way, and
 	// whoever needs the same one waits for that.
 	s.blobsMu.Lock()
-	defer s.blobsMu.Unlock()
-	if s.blobs[hash] {
+	if _, sent := s.blobs[hash]; sent {
+		s.blobsMu.Unlock()
 		return nil
 	}
+	if s.durable() {
+		// Noted first: a link that comes meanwhile is told it again. Whoever needs
+		// the same content need not wait, for the worker does.
+		s.blobs[hash] = data
+		s.blobsMu.Unlock()
+		return s.send(ctx, wire.KindBlob, wire.Blob{Hash: hash, Data: data})
+	}
+	defer s.blobsMu.Unlock()
 	if err := s.send(ctx, wire.KindBlob, wire.Blob{Hash: hash, Data: data}); err != nil {
 		return s.lost(ctx, err)
 	}
-	s.blobs[hash] = true
+	s.blobs[hash] = nil
 	return nil
 }
 
@@ -291,7 +390,11 @@ func (s *Session) Do(ctx context.Context, job Job, h Handler) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode job %s: %w", job.ID, err)
 	}
-	p := &pending{h: h, done: make(chan wire.Done, 1)}
+	m, err := wire.Encode(wire.KindJob, wire.Job{ID: job.ID, Kind: job.Kind, Body: body, Last: job.Last})
+	if err != nil {
+		return nil, err
+	}
+	p := &pending{h: h, done: make(chan wire.Done, 1), gone: make(chan *Lost, 1), m: m}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	defer p.finish()
 	s.mu.Lock()
@@ -303,17 +406,26 @@ func (s *Session) Do(ctx context.Context, job Job, h Handler) ([]byte, error) {
 	s.mu.Unlock()
 	defer func() { s.mu.Lock(); delete(s.jobs, job.ID); s.mu.Unlock() }()
 
-	if err := s.send(ctx, wire.KindJob, wire.Job{ID: job.ID, Kind: job.Kind, Body: body, Last: job.Last}); err != nil {
+	// From then on it belongs to the worker of now, and ends with that one.
+	given := func() { s.mu.Lock(); p.sent = true; s.mu.Unlock() }
+	if err := s.post(ctx, m, given); err != nil {
 		return nil, s.lost(ctx, err)
 	}
+	return s.await(ctx, job.ID, p)
+}
+
+// await waits for the end of a job, and ends it when ctx does.
+func (s *Session) await(ctx context.Context, id string, p *pending) ([]byte, error) {
 	select {
 	case d := <-p.done:
 		return s.result(d)
+	case l := <-p.gone:
+		return nil, l
 	case <-s.ctx.Done():
 		return s.last(p)
 	case <-ctx.Done():
 	}
-	_ = s.Cancel(job.ID, "", true) // a link that is gone has its own error below
+	_ = s.Cancel(id, "", true) // a link that is gone has its own error below
 	select {
 	case <-s.started:
 	default:
@@ -324,11 +436,36 @@ func (s *Session) Do(ctx context.Context, job Job, h Handler) ([]byte, error) {
 	select {
 	case d := <-p.done:
 		return s.result(d)
+	case l := <-p.gone:
+		return nil, l
 	case <-s.ctx.Done():
 		return s.last(p)
 	case <-grace.C:
 		return nil, fmt.Errorf("the host did not confirm the end of the job within %s: %w", cancelGrace, context.Cause(ctx))
 	}
+}
+
+// adopt takes over the jobs of an earlier controller.
+func (s *Session) adopt() {
+	for id, h := range s.opt.Adopt {
+		p := &pending{h: h, done: make(chan wire.Done, 1), gone: make(chan *Lost, 1), sent: true, adopted: true}
+		p.ctx, p.cancel = context.WithCancel(s.ctx)
+		s.jobs[id], s.owed[id] = p, true
+	}
+}
+
+// Adopted waits for the result of a job that was adopted, as Do does for one of
+// its own. Each is waited for once.
+func (s *Session) Adopted(ctx context.Context, id string) ([]byte, error) {
+	s.mu.Lock()
+	p := s.jobs[id]
+	s.mu.Unlock()
+	if p == nil || !p.adopted {
+		return nil, fmt.Errorf("job %s was not adopted", id)
+	}
+	defer p.finish()
+	defer func() { s.mu.Lock(); delete(s.jobs, id); s.mu.Unlock() }()
+	return s.await(ctx, id, p)
 }
 
 // last is the outcome of a job when the session is over: its result may have
@@ -360,7 +497,15 @@ func (s *Session) result(d wire.Done) ([]byte, error) {
 // Cancel asks the worker to end a job, or one step of it: softly before its
 // next step, or hard by ending the step's processes. It does not wait.
 func (s *Session) Cancel(job, step string, hard bool) error {
-	return s.send(s.ctx, wire.KindCancel, wire.Cancel{Job: job, Step: step, Hard: hard})
+	c := wire.Cancel{Job: job, Step: step, Hard: hard}
+	s.mu.Lock()
+	for id, p := range s.jobs {
+		if job == "" || id == job {
+			p.cancels = append(p.cancels, c)
+		}
+	}
+	s.mu.Unlock()
+	return s.send(s.ctx, wire.KindCancel, c)
 }
 
 // lost makes a broken link an error of the host, unless ctx or Close broke it.
@@ -381,6 +526,14 @@ func (s *Session) lost(ctx context.Context, err error) error {
 		return err
 	}
 	return &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker", Err: err, Hint: brokeHint}
+}
+
+// Leave ends the session and lets a durable run go on without it.
+func (s *Session) Leave() error {
+	s.mu.Lock()
+	s.leaving = true
+	s.mu.Unlock()
+	return s.Close()
 }
 
 // Close lets the worker end, with what it still runs, and waits for what belongs
@@ -408,8 +561,13 @@ func (s *Session) bye() {
 	defer grace.Stop()
 	s.mu.Lock()
 	seq := s.seq
+	leaving := s.leaving
 	s.mu.Unlock()
 	_ = s.send(s.ctx, wire.KindAck, wire.Ack{Seq: seq})
+	if leaving {
+		s.cancel(wire.ErrClosed)
+		return
+	}
 	if s.send(s.ctx, wire.KindBye, nil) == nil {
 		select {
 		case <-s.ended:

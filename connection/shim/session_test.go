@@ -162,7 +162,7 @@ func TestAJobItsEventsAndItsCalls(t *testing.T) {
 			t.Error(r, err)
 		}
 		p.say(wire.KindEvent, wire.Event{Seq: 2, Job: job, Kind: "log", Body: []byte("two")})
-		p.say(wire.KindDone, wire.Done{Job: job, Body: []byte{0xc3}})
+		p.say(wire.KindDone, wire.Done{Seq: 3, Job: job, Body: []byte{0xc3}})
 		p.hear(wire.KindBye)
 		return nil
 	})
@@ -231,7 +231,7 @@ func (deep) MarshalMsgpack() ([]byte, error) {
 
 func TestTheResultBeforeTheEndCounts(t *testing.T) {
 	s := play(t, func(p peer, job string) error {
-		p.say(wire.KindDone, wire.Done{Job: job, Body: []byte{0xc2}})
+		p.say(wire.KindDone, wire.Done{Seq: 1, Job: job, Body: []byte{0xc2}})
 		return nil // and ends at once
 	})
 	if got, err := s.Do(deadline(t), shim.Job{ID: "j", Last: true}, mute{}); err != nil || len(got) != 1 {
@@ -261,7 +261,7 @@ func TestCancelOfOneJobWaitsForItsEnd(t *testing.T) {
 		if err := wire.Decode(wire.KindCancel, p.hear(wire.KindCancel), &c); err != nil || c.Job != job || !c.Hard {
 			t.Error(c, err)
 		}
-		p.say(wire.KindDone, wire.Done{Job: job, Body: []byte{0xc2}})
+		p.say(wire.KindDone, wire.Done{Seq: 1, Job: job, Body: []byte{0xc2}})
 		p.hear(wire.KindBye)
 		return nil
 	})

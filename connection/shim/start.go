@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sloth-runner/sloth/connection"
@@ -22,6 +23,9 @@ type process struct {
 
 	said   headBuffer // of its error output
 	drains sync.WaitGroup
+	conn   connection.Conn
+
+	lost atomic.Pointer[error] // why its link was given up
 }
 
 // maxSaid is how much of an error output is kept to explain an end.
@@ -60,7 +64,7 @@ func exec(ctx context.Context, conn connection.Conn, line string) (*process, err
 		kill()
 		return nil, err
 	}
-	out := &process{Process: p, kill: kill}
+	out := &process{Process: p, kill: kill, conn: conn}
 	out.drains.Go(func() { _, _ = io.Copy(&out.said, p.Stderr()) })
 	return out, nil
 }
@@ -85,7 +89,7 @@ func (p *process) finish() error {
 
 // answer is what the line that looks for the shim, or the shim, said.
 type answer struct {
-	word            string // READY, MISSING, NOWHERE, TAMPERED, UNVERIFIED
+	word            string // READY, NORUN, MISSING, NOWHERE, TAMPERED, UNVERIFIED
 	rest            string // a folder, a file, or the reasons why there is none
 	goos, goarch    string
 	platformProblem error
@@ -146,10 +150,17 @@ func (s *Session) problem(op string, err error, hint string) error {
 	return &connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: op, Err: err, Hint: hint}
 }
 
+// errNoRun says that there is no worker to attach to.
+var errNoRun = errors.New("no worker of this run lives there")
+
 // start goes on from the first line, which runs as p already, until a worker
 // speaks. Where the shim is missing it is put there: into the first folder where
-// that succeeds.
-func (s *Session) start(p *process, hash string) (*process, error) {
+// that succeeds. With attach only a worker that lives will do.
+func (s *Session) start(p *process, hash string, attach bool) (*process, error) {
+	run := ""
+	if attach {
+		run = s.opt.RunID
+	}
 	goos, goarch := s.opt.platform()
 	var failed []string // folders
 	var why error       // the first one's failure
@@ -157,7 +168,7 @@ func (s *Session) start(p *process, hash string) (*process, error) {
 		if p == nil {
 			s.deadline(s.opt.StartTimeout)
 			var err error
-			if p, err = exec(s.ctx, s.conn, bootstrapLine(hash, s.opt.Verify, failed)); err != nil {
+			if p, err = exec(s.ctx, s.conn, bootstrapLine(hash, s.opt.Verify, failed, run)); err != nil {
 				return nil, s.problem("start the worker", err, "")
 			}
 		}
@@ -170,6 +181,9 @@ func (s *Session) start(p *process, hash string) (*process, error) {
 		}
 		_ = p.finish() // what it had to say is said
 		p = nil
+		if a.word == "NORUN" || a.word == "MISSING" && attach {
+			return nil, fmt.Errorf("%w: %.200q", errNoRun, a.rest)
+		}
 		if a.word == "NOWHERE" && why != nil {
 			return nil, why // closer to the cause than what the other folders lack
 		}

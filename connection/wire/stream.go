@@ -20,6 +20,9 @@ const (
 	ahead       = 4 // chunks that one stream may have in the queue
 )
 
+// ErrTooMany is what a reader gets who opens too many streams.
+var ErrTooMany = fmt.Errorf("more than %d transfers at once", maxIncoming)
+
 // ErrStopped is what a writer gets whose reader wants no more.
 var ErrStopped = errors.New("the other side wants no more of this stream")
 
@@ -65,7 +68,7 @@ func (c *Conn) Incoming(ctx context.Context) (*Incoming, error) {
 		return nil, s.err
 	}
 	if len(s.in) >= maxIncoming {
-		return nil, fmt.Errorf("more than %d transfers at once", maxIncoming)
+		return nil, ErrTooMany
 	}
 	s.last++
 	in := &Incoming{c: c, ctx: ctx, id: s.last, window: firstWindow, granted: firstWindow}
@@ -185,7 +188,12 @@ type Outgoing struct {
 	waiting int   // chunks in the queue
 	err     error // why nothing more is sent
 	over    bool  // the end was sent
+	skip    int64 // bytes that the reader has already
 }
+
+// Skip leaves out the first n bytes of what Copy sends: the reader has them from
+// a stream that broke.
+func (o *Outgoing) Skip(n int64) { o.skip = n }
 
 type streamKey struct{}
 
@@ -224,6 +232,9 @@ func (o *Outgoing) Copy(ctx context.Context, src io.Reader) error {
 	stop := context.AfterFunc(ctx, func() { o.fail(context.Cause(ctx)) })
 	defer stop()
 	var err error
+	if o.skip > 0 {
+		_, err = io.CopyN(io.Discard, src, o.skip)
+	}
 	for err == nil {
 		var n int64
 		if n, err = o.wait(); err != nil {

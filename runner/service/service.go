@@ -51,6 +51,22 @@ func Dispatch(ctx context.Context, svc modules.Services, service string, body []
 	return packed.Marshal(reply)
 }
 
+// looks are the operations of the state module that change nothing.
+var looks = map[string]bool{"get": true, "exists": true, "keys": true, "stats": true, "get_ttl": true, "list_length": true}
+
+// Changes reports whether a call of a service may change something, here or
+// elsewhere: a step that asked for it must not run a second time.
+func Changes(service string, body []byte) bool {
+	switch service {
+	case "run", "notify", "flush", "host.set":
+		return true
+	case "state":
+		a, err := decode[stateArgs](body)
+		return err != nil || !looks[a.Op]
+	}
+	return false
+}
+
 // decode reads arguments of one type.
 func decode[T any](body []byte) (T, error) {
 	var v T

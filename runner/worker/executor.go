@@ -34,6 +34,7 @@ type executor struct {
 type relay struct {
 	ctx  context.Context // of the step
 	job  *job
+	step string
 	done chan wire.Done
 }
 
@@ -96,6 +97,10 @@ func (e *executor) open(w *run, name string) error {
 	e.wg.Go(func() { e.heartbeat(context.WithoutCancel(w.ctx)) })
 	h := w.hello
 	h.Become = wire.Become{} // an executor becomes nobody, and needs no password
+	if d := h.Durable; d != nil {
+		// It keeps no journal, but its user's lock.
+		h.Durable = &wire.Durable{Lock: d.Lock, LockWait: d.LockWait, Owner: d.Owner}
+	}
 	h.Env = maps.Clone(h.Env)
 	if l, ok := os.LookupEnv("LC_ALL"); ok { // the way there had another
 		if h.Env == nil {
@@ -114,7 +119,7 @@ func (e *executor) do(ctx context.Context, w *run, j *job, seg *step.Segment, sp
 	if err := e.send(ctx, w, &one); err != nil {
 		return nil, err
 	}
-	r := &relay{ctx: ctx, job: j, done: make(chan wire.Done, 1)}
+	r := &relay{ctx: ctx, job: j, step: spec.ID, done: make(chan wire.Done, 1)}
 	e.mu.Lock()
 	e.jobs[one.ID] = r
 	e.mu.Unlock()
@@ -259,6 +264,9 @@ func (e *executor) asked(w *run, c wire.Call) ([]byte, error) {
 	r := e.relay(c.Job)
 	if r == nil {
 		return nil, errors.New("this step is over")
+	}
+	if c.Service == beginService {
+		return nil, w.keeper.begin(r.job.id, r.step)
 	}
 	if c.Stream == 0 {
 		return w.call(r.ctx, r.job.id, c.Service, c.Body)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,20 +22,21 @@ const (
 // link is the way to whoever gave the run, for as long as it lasts. The run
 // itself does not depend on it.
 type link struct {
-	wire *wire.Conn
-	in   io.Closer
-	over atomic.Bool // the end was agreed on
+	wire  *wire.Conn
+	in    io.Closer
+	front io.Closer // what waits for this link's end; nil: the process's parent
+	over  atomic.Bool
+	gone  chan struct{} // closed when it is not the current one any more
+	once  sync.Once
 }
 
 func newLink(in io.ReadCloser, out io.Writer) *link {
-	return &link{wire: wire.NewConn(in, out), in: in}
+	return &link{wire: wire.NewConn(in, out), in: in, gone: make(chan struct{})}
 }
 
-// serve passes on what comes until the link ends; nil after an agreed end.
+// serve passes on what comes until the link ends; nil after an agreed end, or
+// when the other side has closed it.
 func (l *link) serve(r *run) error {
-	if err := l.wire.Send(r.ctx, wire.KindWelcome, welcome()); err != nil {
-		return err
-	}
 	stop := make(chan struct{})
 	beats := make(chan struct{})
 	go func() { defer close(beats); l.heartbeat(r.ctx, stop) }()
@@ -56,7 +58,7 @@ func (l *link) serve(r *run) error {
 func (l *link) handle(r *run, kind wire.Kind, body []byte) error {
 	switch kind {
 	case wire.KindHello:
-		return decoded(kind, body, r.greet)
+		return decoded(kind, body, func(h wire.Hello) error { return r.greet(l, h) })
 	case wire.KindBlob:
 		return decoded(kind, body, r.keep)
 	case wire.KindJob:
@@ -66,7 +68,7 @@ func (l *link) handle(r *run, kind wire.Kind, body []byte) error {
 	case wire.KindReply:
 		return decoded(kind, body, r.replied)
 	case wire.KindAck:
-		return decoded(kind, body, r.acknowledged)
+		return decoded(kind, body, func(a wire.Ack) error { return r.acknowledged(l, a) })
 	case wire.KindPing:
 		return l.wire.Send(r.ctx, wire.KindPong, nil)
 	case wire.KindPong:
@@ -92,6 +94,19 @@ func (l *link) finish() {
 	l.in.Close()
 }
 
+// drop ends a link on which nothing more is to be said. Whoever started the
+// front sees that it is over.
+func (l *link) drop() {
+	l.once.Do(func() {
+		close(l.gone)
+		l.wire.Close()
+		l.in.Close()
+		if l.front != nil {
+			l.front.Close()
+		}
+	})
+}
+
 func (l *link) heartbeat(ctx context.Context, stop <-chan struct{}) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
@@ -101,6 +116,7 @@ func (l *link) heartbeat(ctx context.Context, stop <-chan struct{}) {
 			return
 		case <-tick.C:
 			if l.wire.Quiet() > silence {
+				l.wire.Close()
 				l.in.Close() // ends serve
 				return
 			}

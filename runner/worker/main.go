@@ -89,12 +89,7 @@ func serve(ctx context.Context, in io.ReadCloser, out io.Writer, as role) error 
 	if _, err := fmt.Fprintf(out, "\n%sREADY\n", wire.Mark); err != nil {
 		return err
 	}
-	r := newRun(ctx, as)
-	l := newLink(in, out)
-	r.attach(l)
-	err := l.serve(r)
-	r.end(l, err)
-	return err
+	return newRun(ctx, as).live(newLink(in, out))
 }
 
 // verified compares the running program with the hash in its name.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,11 +39,11 @@ type run struct {
 	jobs   sync.WaitGroup
 
 	machine modules.Machine
-	link    atomic.Pointer[link] // nil: nobody listens
-
-	order sync.Mutex // held while an event gets its number and its place
-	seq   uint64
-	acked atomic.Uint64
+	out     *outlog
+	keeper  keeper
+	lock    targetLock
+	links   chan *link   // that take over
+	alone   atomic.Int64 // since when nobody listens, Unix nanoseconds; 0: somebody does
 
 	mu      sync.Mutex
 	hello   wire.Hello
@@ -55,7 +54,9 @@ type run struct {
 	came    *sync.Cond // broadcast for each blob
 	active  map[string]*job
 	cancels map[string]wire.Cancel // that came before their job
-	waiting map[uint64]chan wire.Reply
+	done    map[string]bool        // jobs that have ended
+	last    uint64                 // number of the last job's end; 0: none is the last
+	waiting map[uint64]*question
 	calls   uint64
 	overlay *machine.Overlay
 	become  map[string]*executor
@@ -81,24 +82,12 @@ var errStopped = errors.New("cancelled by the controller")
 func newRun(ctx context.Context, as role) *run {
 	r := &run{
 		role: as, machine: machine.New(), greeted: make(chan struct{}), arrival: time.Now(),
-		blobs: map[string][]byte{}, active: map[string]*job{}, cancels: map[string]wire.Cancel{},
-		waiting: map[uint64]chan wire.Reply{}, become: map[string]*executor{},
+		blobs: map[string][]byte{}, active: map[string]*job{}, cancels: map[string]wire.Cancel{}, done: map[string]bool{},
+		waiting: map[uint64]*question{}, become: map[string]*executor{}, out: newOutlog(), links: make(chan *link),
 	}
 	r.ctx, r.cancel = context.WithCancelCause(ctx)
 	r.came = sync.NewCond(&r.mu)
 	return r
-}
-
-// attach makes l the way on which events and results go.
-func (r *run) attach(l *link) { r.link.Store(l) }
-
-// send queues a message for whoever listens.
-func (r *run) send(ctx context.Context, kind wire.Kind, v any) error {
-	l := r.link.Load()
-	if l == nil {
-		return wire.ErrClosed
-	}
-	return l.wire.Send(ctx, kind, v)
 }
 
 // end ends everything that was started, now that l has ended with err.
@@ -123,12 +112,37 @@ func (r *run) end(l *link, err error) {
 	if err == nil {
 		grace = byeGrace
 	}
-	drain, stop := context.WithTimeout(context.WithoutCancel(r.ctx), grace)
-	defer stop()
-	_ = l.wire.Drain(drain) // nobody may be listening any more
+	if l != nil {
+		drain, stop := context.WithTimeout(context.WithoutCancel(r.ctx), grace)
+		defer stop()
+		_ = l.wire.Drain(drain) // nobody may be listening any more
+	}
+	r.keeper.close(err == nil && r.out.settled())
 }
 
-func (r *run) greet(h wire.Hello) error {
+// durable reports whether the run goes on without a link.
+func (r *run) durable() bool {
+	select {
+	case <-r.greeted:
+		return r.role == roleWorker && r.hello.Durable != nil
+	default:
+		return false
+	}
+}
+
+// linked gives the open link, and waits for one where the run outlives links.
+func (r *run) linked(ctx context.Context) (*link, error) {
+	if r.durable() {
+		return r.out.wait(ctx)
+	}
+	if l, _ := r.out.current(); l != nil {
+		return l, nil
+	}
+	return nil, wire.ErrClosed
+}
+
+// greet takes the first message of the first link.
+func (r *run) greet(l *link, h wire.Hello) error {
 	if h.Version != wire.Version {
 		return fmt.Errorf("%w: the controller speaks version %d, this is version %d", wire.ErrProtocol, h.Version, wire.Version)
 	}
@@ -138,12 +152,35 @@ func (r *run) greet(h wire.Hello) error {
 	default:
 	}
 	r.hello = h
+	w := welcome()
+	if h.Durable != nil && r.role == roleWorker {
+		r.claim(&w)
+		r.out.keep = w.Refused == ""
+	}
+	m, err := wire.Encode(wire.KindWelcome, w)
+	if err != nil {
+		return err
+	}
+	if w.Refused != "" {
+		_ = l.wire.Post(r.ctx, m) // then the link ends, whether or not it arrived
+		r.hello.Durable = nil
+		l.over.Store(true)
+		return nil
+	}
 	close(r.greeted)
-	return nil
+	return r.out.attach(r.ctx, l, m, 0)
 }
 
-func (r *run) acknowledged(a wire.Ack) error {
-	r.acked.Store(a.Seq)
+func (r *run) acknowledged(l *link, a wire.Ack) error {
+	if err := r.out.ack(a.Seq); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	last := r.last
+	r.mu.Unlock()
+	if last > 0 && a.Seq >= last {
+		l.over.Store(true)
+	}
 	return nil
 }
 
@@ -191,6 +228,10 @@ func (r *run) start(m wire.Job) error {
 	j := &job{id: m.ID, stop: make(chan struct{}), skip: map[string]bool{}}
 	j.ctx, j.cancel = context.WithCancelCause(r.ctx)
 	r.mu.Lock()
+	if r.durable() && (r.active[m.ID] != nil || r.done[m.ID]) {
+		r.mu.Unlock()
+		return nil // it came over the last link too
+	}
 	if r.active[m.ID] != nil {
 		r.mu.Unlock()
 		return fmt.Errorf("%w: job %.40q was begun twice", wire.ErrProtocol, m.ID)
@@ -205,9 +246,6 @@ func (r *run) start(m wire.Job) error {
 	r.jobs.Go(func() {
 		defer j.cancel(nil)
 		body, err := r.work(j, m)
-		r.mu.Lock()
-		delete(r.active, m.ID)
-		r.mu.Unlock()
 		done := wire.Done{Job: m.ID}
 		if err == nil {
 			done.Body, err = msgpack.Marshal(body)
@@ -215,23 +253,31 @@ func (r *run) start(m wire.Job) error {
 		if err != nil {
 			done.Body, done.Err = nil, err.Error()
 		}
-		r.report(done)
-		if m.Last {
-			if l := r.link.Load(); l != nil {
-				l.finish()
-			}
-		}
+		r.report(m, done)
 	})
 	return nil
 }
 
 // report sends the end of a job. One that the end of the link has ended is
 // nobody's any more.
-func (r *run) report(d wire.Done) {
+func (r *run) report(m wire.Job, d wire.Done) {
 	ctx := context.WithoutCancel(r.ctx)
-	err := r.send(ctx, wire.KindDone, d)
-	if err != nil && len(d.Body) > wire.MaxMessage/2 {
-		_ = r.send(ctx, wire.KindDone, wire.Done{Job: d.Job, Err: err.Error()})
+	r.keeper.flush(r.out)
+	var seq uint64
+	err := r.out.add(ctx, wire.KindDone, vital, func(n uint64) any { seq = n; d.Seq = n; return d })
+	if err != nil {
+		_ = r.out.add(ctx, wire.KindDone, vital, func(n uint64) any { seq = n; return wire.Done{Seq: n, Job: d.Job, Err: err.Error()} })
+	}
+	r.mu.Lock()
+	delete(r.active, m.ID)
+	r.done[m.ID] = true
+	if m.Last {
+		r.last = seq
+	}
+	r.mu.Unlock()
+	// The journal of a durable run is kept until the result has arrived.
+	if l, _ := r.out.current(); m.Last && l != nil && (!r.durable() || r.out.settled()) {
+		l.finish()
 	}
 }
 
@@ -308,117 +354,16 @@ func (j *job) begin(step string) (context.Context, func(), bool) {
 	}, true
 }
 
-// ask sends a call on behalf of a job and returns where its answer arrives.
-// forget must be called when nobody waits for it any more.
-func (r *run) ask(ctx context.Context, job, service string, body []byte, stream uint32) (answer <-chan wire.Reply, forget func(), err error) {
-	ch := make(chan wire.Reply, 1)
-	r.mu.Lock()
-	r.calls++
-	id := r.calls
-	r.waiting[id] = ch
-	r.mu.Unlock()
-	forget = func() { r.mu.Lock(); delete(r.waiting, id); r.mu.Unlock() }
-	if err := r.send(ctx, wire.KindCall, wire.Call{ID: id, Job: job, Service: service, Body: body, Stream: stream}); err != nil {
-		forget()
-		return nil, nil, err
-	}
-	return ch, forget, nil
-}
-
-// call asks the controller on behalf of a job.
-func (r *run) call(ctx context.Context, job, service string, body []byte) ([]byte, error) {
-	ch, forget, err := r.ask(ctx, job, service, body, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer forget()
-	select {
-	case a := <-ch:
-		return answered(a)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-func answered(a wire.Reply) ([]byte, error) {
-	if a.Err != "" {
-		return nil, errors.New(a.Err)
-	}
-	return a.Body, nil
-}
-
-// stream asks for something that is too big for a reply. What goes wrong on the
-// other side is an error of reading.
-func (r *run) stream(ctx context.Context, job, service string, body []byte) (io.ReadCloser, error) {
-	l := r.link.Load()
-	if l == nil {
-		return nil, wire.ErrClosed
-	}
-	in, err := l.wire.Incoming(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ch, forget, err := r.ask(ctx, job, service, body, in.ID())
-	if err != nil {
-		in.Close()
-		return nil, err
-	}
-	return &download{ctx: ctx, in: in, answer: ch, forget: forget}, nil
-}
-
-// download is the answer to a call that comes as a stream.
-type download struct {
-	ctx    context.Context
-	in     *wire.Incoming
-	answer <-chan wire.Reply
-	forget func()
-	err    error
-}
-
-func (d *download) Read(p []byte) (int, error) {
-	if d.err != nil {
-		return 0, d.err
-	}
-	n, err := d.in.Read(p)
-	if err == nil || n > 0 {
-		return n, nil
-	}
-	// Only the reply says whether the end is the end, and what went wrong.
-	d.err = err
-	select {
-	case a := <-d.answer:
-		if a.Err != "" {
-			d.err = errors.New(a.Err)
-		}
-	case <-d.ctx.Done():
-		d.err = context.Cause(d.ctx)
-	}
-	return 0, d.err
-}
-
-func (d *download) Close() error {
-	d.forget()
-	return d.in.Close()
-}
-
-// replied hands an answer to whoever waits for it.
-func (r *run) replied(a wire.Reply) error {
-	r.mu.Lock()
-	ch := r.waiting[a.ID]
-	delete(r.waiting, a.ID)
-	r.mu.Unlock()
-	if ch != nil {
-		ch <- a
-	}
-	return nil
-}
-
-// emit numbers an event and sends it. Numbers have no gap: the lock is held
-// while it is queued.
+// emit numbers an event and sends it.
 func (r *run) emit(job, kind string, body []byte) {
-	r.order.Lock()
-	defer r.order.Unlock()
-	r.seq++
-	// A broken link ends the run; until then whoever emits need not know.
-	_ = r.send(context.WithoutCancel(r.ctx), wire.KindEvent, wire.Event{Seq: r.seq, Job: job, Kind: kind, Body: body})
+	i := telling
+	switch kind {
+	case "output":
+		i = output
+	case "task_started", "task_done":
+		i = vital
+	}
+	_ = r.out.add(context.WithoutCancel(r.ctx), wire.KindEvent, i, func(n uint64) any { // events are small enough to be sent
+		return wire.Event{Seq: n, Job: job, Kind: kind, Body: body, Records: r.keeper.records.Load()}
+	})
 }

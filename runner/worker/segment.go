@@ -70,6 +70,9 @@ func (s *segmentRun) step(spec *step.Spec) step.Result {
 	if s.stopped {
 		return notRun(event.Skipped, "a step before it failed")
 	}
+	if s.r.abandoned() {
+		return notRun(event.Cancelled, "nobody has listened for "+aloneFor.String()+"; nothing more is begun")
+	}
 	for task, out := range s.outputs {
 		if slices.Contains(spec.After, task) {
 			if spec.Deps == nil {
@@ -94,10 +97,14 @@ func (s *segmentRun) run(spec *step.Spec) step.Result {
 		return step.Result{ID: spec.ID, Status: event.Cancelled, NotRun: true, Message: "cancelled"}
 	}
 	defer end()
+	var res step.Result
 	if spec.Become != "" && s.r.role == roleWorker && !isMe(spec.Become) {
-		return s.r.runAs(ctx, s.j, s.seg, spec)
+		res = s.r.runAs(ctx, s.j, s.seg, spec)
+	} else {
+		res = step.Execute(ctx, s.options(ctx, spec), *spec)
 	}
-	return step.Execute(ctx, s.options(ctx, spec), *spec)
+	s.r.ended(s.j, res)
+	return res
 }
 
 // isMe reports whether becoming that user would change nothing.
@@ -107,10 +114,11 @@ func isMe(name string) bool {
 }
 
 func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options {
-	services := service.NewClient(caller{s.r, s.j}, s.ahead(ctx))
+	e := &effects{r: s.r, j: s.j, step: spec.ID, where: event.Where{Task: spec.Task, Step: spec.ID, Handler: spec.Handler}}
+	services := service.NewClient(caller{s.r, s.j, e}, s.ahead(ctx))
 	o := step.Options{
 		Host: s.seg.Host, Check: s.seg.Check, Modules: s.modules,
-		Env: bind.Env{Call: modules.Call{Machine: s.r.machine, Services: services, Env: environment(s.r.hello.Env)}},
+		Env: bind.Env{Call: modules.Call{Machine: s.r.machine, Services: services, Env: environment(s.r.hello.Env)}, Effect: e.begin},
 		Emit: func(e event.Event) {
 			kind, body, err := event.Encode(e)
 			if err != nil { // outputs that cannot be encoded must not hide how the step ended
@@ -133,9 +141,15 @@ func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options 
 type caller struct {
 	r *run
 	j *job
+	e *effects
 }
 
 func (c caller) Call(ctx context.Context, name string, body []byte) ([]byte, error) {
+	if service.Changes(name, body) {
+		if err := c.e.begin(ctx, name); err != nil {
+			return nil, err
+		}
+	}
 	return c.r.call(ctx, c.j.id, name, body)
 }
 

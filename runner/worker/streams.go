@@ -2,10 +2,14 @@ package worker
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sloth-runner/sloth/connection/wire"
 	"github.com/sloth-runner/sloth/runner/worker/front"
 )
 
@@ -21,7 +25,38 @@ func takeStreams() (in, out *os.File, err error) {
 	if n == 0 {
 		return nil, nil, errors.New("the front has gone")
 	}
-	messages, err := unix.ParseSocketControlMessage(rights[:rn])
+	return streamsIn(rights[:rn])
+}
+
+// brought makes a link of the streams that a front hands over on c, which stays
+// open for as long as the link lasts.
+func brought(c *net.UnixConn) (*link, error) {
+	if err := c.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return nil, err
+	}
+	data, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(2*4))
+	n, rn, _, _, err := c.ReadMsgUnix(data, rights)
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, errors.New("the front has gone")
+	}
+	in, out, err := streamsIn(rights[:rn])
+	if err != nil {
+		return nil, err
+	}
+	if _, err := fmt.Fprintf(out, "\n%sREADY\n", wire.Mark); err != nil {
+		in.Close()
+		return nil, err
+	}
+	l := newLink(in, out)
+	l.front = c
+	return l, nil
+}
+
+func streamsIn(rights []byte) (in, out *os.File, err error) {
+	messages, err := unix.ParseSocketControlMessage(rights)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -34,6 +69,9 @@ func takeStreams() (in, out *os.File, err error) {
 		fds = append(fds, got...)
 	}
 	if len(fds) != 2 {
+		for _, fd := range fds {
+			unix.Close(fd)
+		}
 		return nil, nil, errors.New("the front gave no streams")
 	}
 	return pollable(fds[0], "in"), pollable(fds[1], "out"), nil

@@ -1,14 +1,11 @@
 package worker
 
 import (
-	"fmt"
 	"os"
 	"os/user"
 	"path/filepath"
 	"runtime"
 	"strings"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sloth-runner/sloth/connection/wire"
 )
@@ -25,19 +22,10 @@ func welcome() wire.Welcome {
 	if home := os.Getenv("HOME"); home != "" {
 		w.Home = home
 	}
-	w.RunDir = runDir(w.Home)
 	if self, err := os.Executable(); err == nil {
 		w.Shim = filepath.Base(self)
 	}
 	return w
-}
-
-// runDir is where runs are kept: on a disk that outlives a boot. Nothing is made.
-func runDir(home string) string {
-	if home != "" && unix.Access(home, unix.W_OK) == nil {
-		return filepath.Join(home, ".local", "state", "sloth")
-	}
-	return fmt.Sprintf("/var/tmp/sloth-%d", os.Getuid())
 }
 
 // line reads a file of one line; what is not there is empty.

@@ -26,6 +26,9 @@ const SocketFD = 3
 // run starts "worker" with the same further arguments and returns its exit code.
 func run(args []string) int {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	if len(args) > 1 && args[0] == "attach" {
+		return attach(args[1])
+	}
 	p, err := start(args)
 	if err != nil {
 		os.Stderr.WriteString("sloth-shim: start the worker: " + err.Error() + "\n")

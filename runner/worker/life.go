@@ -1,0 +1,149 @@
+package worker
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sloth-runner/sloth/connection/wire"
+)
+
+// Limits of a run whose controller has gone.
+const (
+	// aloneFor is how long a worker without a link begins further steps, and how
+	// long it stays once nothing runs any more.
+	aloneFor = 10 * time.Minute
+	// helloTimeout bounds the first message of whoever attaches.
+	helloTimeout = 10 * time.Second
+)
+
+// live serves l, and every link that follows, until the run is over.
+func (r *run) live(l *link) error {
+	for {
+		err := l.serve(r)
+		r.out.detach(l)
+		if l.over.Load() || !r.durable() {
+			r.end(l, err)
+			l.drop()
+			return err
+		}
+		r.alone.Store(time.Now().UnixNano())
+		l.drop()
+		next := r.awaitLink()
+		if next == nil {
+			r.end(nil, nil)
+			return nil
+		}
+		r.alone.Store(0)
+		l = next
+	}
+}
+
+// awaitLink waits for the controller to come back, and gives up when nothing
+// runs any more and nobody has come for long.
+func (r *run) awaitLink() *link {
+	patience := time.NewTimer(aloneFor)
+	defer patience.Stop()
+	for {
+		select {
+		case l := <-r.links:
+			return l
+		case <-patience.C:
+			r.mu.Lock()
+			busy := len(r.active) > 0
+			r.mu.Unlock()
+			if !busy {
+				return nil
+			}
+			patience.Reset(time.Second)
+		}
+	}
+}
+
+// abandoned reports whether nobody has been there for too long to begin
+// anything.
+func (r *run) abandoned() bool {
+	since := r.alone.Load()
+	return since != 0 && time.Since(time.Unix(0, since)) > aloneFor
+}
+
+// admit lets a new link take over from the one before, if it comes from whoever
+// has the run's key. It returns once that is decided.
+func (r *run) admit(l *link) {
+	late := time.AfterFunc(helloTimeout, l.drop)
+	defer late.Stop()
+	h, err := l.hello()
+	if err != nil {
+		l.drop()
+		return
+	}
+	w := welcome()
+	w.Attached, w.Kept, w.Unkept, w.Records = true, r.keeper.dir, r.keeper.why, r.keeper.records.Load()
+	if w.Refused = r.stranger(h); w.Refused != "" {
+		_ = l.wire.Send(r.ctx, wire.KindWelcome, w) // it is being sent away
+		drain, stop := context.WithTimeout(r.ctx, time.Second)
+		defer stop()
+		_ = l.wire.Drain(drain)
+		l.drop()
+		return
+	}
+	r.mu.Lock()
+	w.Blobs = slices.Collect(maps.Keys(r.blobs))
+	w.Jobs = append(slices.Collect(maps.Keys(r.active)), slices.Collect(maps.Keys(r.done))...)
+	r.mu.Unlock()
+	w.Acked = r.out.confirmed()
+	m, err := wire.Encode(wire.KindWelcome, w)
+	if err != nil {
+		l.drop()
+		return
+	}
+	// The old link may not have noticed yet that nobody is there.
+	if old, _ := r.out.current(); old != nil {
+		old.wire.Close()
+		old.in.Close()
+		r.out.detach(old)
+	}
+	if err = r.out.attach(r.ctx, l, m, h.Durable.From); err == nil {
+		err = r.askAgain(r.ctx, l)
+	}
+	if err != nil {
+		r.out.detach(l)
+		l.drop()
+		return
+	}
+	select {
+	case r.links <- l:
+	case <-r.ctx.Done():
+		l.drop()
+	}
+}
+
+// hello reads the first message of a link.
+func (l *link) hello() (wire.Hello, error) {
+	var h wire.Hello
+	for {
+		kind, body, err := l.wire.Receive()
+		switch {
+		case err != nil:
+			return h, err
+		case kind == wire.KindHello:
+			return h, wire.Decode(kind, body, &h)
+		case kind != wire.KindPing && kind != wire.KindAck: // those overtake it
+			return h, fmt.Errorf("%w: a %s before hello", wire.ErrProtocol, kind)
+		}
+	}
+}
+
+// stranger says why whoever said h may not go on with this run; empty: it may.
+func (r *run) stranger(h wire.Hello) string {
+	switch {
+	case h.Version != wire.Version:
+		return fmt.Sprintf("the controller speaks version %d, this is version %d", h.Version, wire.Version)
+	case h.Durable == nil || h.RunID != r.hello.RunID || subtle.ConstantTimeCompare(h.Durable.Key, r.hello.Durable.Key) != 1:
+		return "this run belongs to somebody else"
+	}
+	return ""
+}
