@@ -2,6 +2,7 @@ package statetest
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -23,6 +24,8 @@ const (
 	modeIncrement = "increment"
 	modeWrite     = "write"
 )
+
+var kills = flag.Int("kills", 6, "how often Killed kills a writing process")
 
 const increments = 100 // by each child
 
@@ -126,7 +129,7 @@ func (k Kind) processes(t *testing.T) {
 // hold all that was acknowledged.
 func (k Kind) killed(t *testing.T) {
 	dir := t.TempDir()
-	rounds := 6
+	rounds := *kills
 	if testing.Short() {
 		rounds = 2
 	}

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -16,7 +13,6 @@ import (
 
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/state"
-	"github.com/sloth-runner/sloth/state/badger"
 	"github.com/sloth-runner/sloth/state/mem"
 	"github.com/sloth-runner/sloth/state/statetest"
 )
@@ -226,43 +222,6 @@ func TestNoUpdateIsLost(t *testing.T) {
 	wg.Wait()
 	check(t, v, int64(400), "get", "increment")
 	check(t, v, int64(400), "list_length", "list_push")
-}
-
-// TestProcesses lets processes increment one counter in an embedded database.
-func TestProcesses(t *testing.T) {
-	const children, each = 3, 200
-	dir := os.Getenv("SLOTH_VALUES_TEST_DIR")
-	store := func(dir string) (*badger.Store, *Values) {
-		s := badger.New(badger.Options{Dir: filepath.Join(dir, "store"), WaitLock: time.Minute})
-		return s, New(s, "stack")
-	}
-	if dir != "" {
-		s, v := store(dir)
-		defer s.Close()
-		for range each {
-			do(t, v, "increment", "n")
-		}
-		return
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir = t.TempDir()
-	var wg sync.WaitGroup
-	for range children {
-		c := exec.CommandContext(t.Context(), exe, "-test.run=^TestProcesses$")
-		c.Env = append(os.Environ(), "SLOTH_VALUES_TEST_DIR="+dir, "GORACE=atexit_sleep_ms=0")
-		wg.Go(func() {
-			if out, err := c.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
-	}
-	wg.Wait()
-	s, v := store(dir)
-	defer s.Close()
-	check(t, v, int64(children*each), "get", "n")
 }
 
 func TestPlanThrowsItsWritesAway(t *testing.T) {
