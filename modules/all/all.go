@@ -17,6 +17,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/infratest"
 	"github.com/sloth-runner/sloth/modules/knownhosts"
 	"github.com/sloth-runner/sloth/modules/log"
+	"github.com/sloth-runner/sloth/modules/mount"
 	"github.com/sloth-runner/sloth/modules/net"
 	"github.com/sloth-runner/sloth/modules/perf"
 	"github.com/sloth-runner/sloth/modules/pkg"
@@ -47,6 +48,7 @@ func Modules() []modules.Module {
 		systemd.Module(),
 		cron.Module(),
 		sysctl.Module(),
+		mount.Module(),
 		infratest.Module(),
 		waitfor.Module(),
 		http.Module(),

@@ -18,7 +18,10 @@ func exampleHost() map[string]string {
 		"/etc/group":  "root:x:0:\nnogroup:x:65534:\ndeploy:x:1000:\nguest:x:1001:\nwww-data:x:33:\nadm:x:4:deploy\nold-team:x:50:\n",
 		"/etc/shadow": "root:*:19000:0:99999:7:::\ndeploy:$6$a$b:19000:0:99999:7:::\nguest:!$6$a$b:19000:0:99999:7:::\n",
 
-		"/proc/sys/net/ipv4/ip_forward": "0\n", "/proc/sys/kernel/hostname": "web-01\n", "/proc/self/mountinfo": "",
+		"/proc/sys/net/ipv4/ip_forward": "0\n", "/proc/sys/kernel/hostname": "web-01\n",
+		"/proc/self/mountinfo":   "1 0 8:1 / / rw,relatime - ext4 /dev/vda1 rw\n2 1 8:17 / /mnt/old rw,relatime - ext4 /dev/vdc1 rw\n",
+		"/etc/fstab":             "# <file system> <mount point> <type> <options> <dump> <pass>\n/dev/vda1 / ext4 defaults 0 1\n/dev/vdc1 /mnt/old ext4 defaults 0 2\n",
+		"/mnt/old/":              "",
 		"/etc/sysctl.d/old.conf": "vm.swappiness = 1\n",
 		"/etc/cron.d/reports":    "#Ansible: old report\n0 5 * * * root /usr/local/bin/report\n",
 
