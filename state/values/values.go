@@ -29,6 +29,8 @@ type Values struct {
 	// It is set before the first use.
 	Who string
 
+	lease time.Duration // of WithLock; 0: Lease
+
 	mu       sync.Mutex
 	held     map[string]string  // locks without a token of the caller's: name -> token
 	freed    chan struct{}      // closed when a lock of ours was given back
