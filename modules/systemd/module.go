@@ -14,7 +14,10 @@ func Module() modules.Module {
 		Name:    "systemd",
 		Aliases: []string{"service"},
 		Summary: "Start, stop, enable and describe services, and write units; raises when systemd refuses.",
+		Call:    "ensure",
 		Funcs: []modules.Func{
+			{Name: "ensure", Summary: "Bring services into a state: started, enabled, masked, restarted, all at once.", Returns: result,
+				Example: `systemd.ensure({ name = "nginx", state = "started" })`, New: func() any { return &ensure{} }},
 			{Name: "enable", Summary: "Let services start at boot.", Returns: result,
 				Example: `systemd.enable("nginx")`, New: change("enable")},
 			{Name: "disable", Summary: "Keep services from starting at boot.", Returns: result,

@@ -238,6 +238,54 @@ func TestCreateAndRemove(t *testing.T) {
 	}
 }
 
+func TestEnsure(t *testing.T) {
+	for _, c := range []struct {
+		name, unit       string
+		args             map[string]any
+		diff, calls, err string
+	}{
+		{"started and enabled", stopped, map[string]any{"state": "started", "enabled": "yes"},
+			"a.service enablement: disabled -> enabled; a.service state: inactive -> active", "enable -- a.service; start -- a.service", ""},
+		{"as it is", running, map[string]any{"state": "started", "enabled": true}, "", "", ""},
+		{"stopped and masked", running, map[string]any{"state": "stopped", "masked": true},
+			"a.service state: active -> inactive; a.service enablement: enabled -> masked", "stop -- a.service; mask -- a.service", ""},
+		{"unmasked and started", "LoadState=masked ActiveState=inactive UnitFileState=masked", map[string]any{"state": "started", "enabled": true, "masked": false},
+			"a.service enablement: masked -> unmasked; a.service enablement: disabled -> enabled; a.service state: inactive -> active",
+			"unmask -- a.service; enable -- a.service; start -- a.service", ""},
+		{"restarted", running, map[string]any{"state": "restarted", "daemon_reload": true},
+			"systemd unit files:  -> read again; a.service restart: active -> restarted", "daemon-reload; restart -- a.service", ""},
+		{"nothing said", running, map[string]any{}, "", "", "systemd.ensure: say at least one of state, enabled, masked and daemon_reload"},
+		{"nonsense", running, map[string]any{"state": "started", "masked": true}, "", "", "systemd.ensure: what is masked can be neither started nor enabled"},
+		{"a typo", running, map[string]any{"state": "startd"}, "", "", `systemd.ensure: state = "startd": it must be one of`},
+		{"masked", "LoadState=masked ActiveState=inactive UnitFileState=masked", map[string]any{"state": "started"}, "", "",
+			`systemd.ensure: a.service is masked, so that nobody can start it; systemd.unmask("a.service") first`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := fakeHost(t, map[string]string{"a.service": c.unit})
+			c.args["name"] = "a"
+			h.overlay = machine.NewOverlay(h.machine)
+			for _, when := range []string{"the plan", "it"} {
+				_, said, err := h.call(t, "ensure", c.args)
+				if said != c.diff || (err == nil) != (c.err == "") || err != nil && !strings.HasPrefix(err.Error(), c.err) {
+					t.Errorf("%s said %q, %v", when, said, err)
+				}
+				if when == "the plan" {
+					if got := h.calls(t); got != "" {
+						t.Errorf("the plan ran %q", got)
+					}
+				}
+				h.overlay = nil
+			}
+			if got := h.calls(t); got != c.calls {
+				t.Errorf("it ran %q, wanted %q", got, c.calls)
+			}
+			if _, again, err := h.call(t, "ensure", c.args); c.err == "" && (err != nil || c.args["state"] != "restarted" && again != "") {
+				t.Errorf("again: %q, %v", again, err)
+			}
+		})
+	}
+}
+
 // A run that was cut off between the file and daemon-reload is made whole.
 func TestUnitFileThatWasNotRead(t *testing.T) {
 	h := fakeHost(t, map[string]string{"app.service": stopped})
