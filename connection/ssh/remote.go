@@ -33,3 +33,9 @@ func (c *Conn) Forward(ctx context.Context, host string, port int) (net.Conn, er
 	e := &endpoint{label: net.JoinHostPort(host, strconv.Itoa(port)), host: host, port: port}
 	return (&bastion{d: c.d, name: c.e.label, conn: c}).forward(ctx, e)
 }
+
+// CloseWrite ends one direction, for what Forward opened.
+func (c *channelConn) CloseWrite() error {
+	_, err := c.aside(func() (int, error) { return 0, c.ch.CloseWrite() })
+	return err
+}

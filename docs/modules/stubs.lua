@@ -130,6 +130,14 @@
 ---@field owner? string Name or number of the user everything belongs to
 ---@field group? string Name or number of the group everything belongs to
 
+---@class file_ops.fetch.args
+---@field src? string File on the host, or a folder with all files below it
+---@field path? string File on the host, or a folder with all files below it
+---@field dest? string Folder on the controller, relative to the .sloth file and below its folder: the file becomes DEST/HOST/PATH. It must stand literally in the task
+---@field flat? boolean Dest is the file itself, or, with a slash at its end, the folder for it; for one file only
+---@field exclude? string[]|string Names or patterns of what to leave out of a folder
+---@field fail_on_missing? boolean False: it is no error when src does not exist
+
 ---@class file_ops.unarchive.args
 ---@field src? string The archive on the controller, relative to the .sloth file: tar, tar.gz, tar.xz, tar.zst or zip, told apart by content
 ---@field dest? string Folder on the host that it is unpacked into; it is made when it does not exist
@@ -240,6 +248,15 @@ function file_ops.stat(path, args) end
 ---@param args? file_ops.sync.args
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function file_ops.sync(src, dest, args) end
+
+---Bring a file or folder of the host to the controller; what is there already is not sent.
+---
+---    file_ops.fetch({ src = "/etc/hostname", dest = "fetched" })
+---@param src string|file_ops.fetch.args File on the host, or a folder with all files below it
+---@param dest? string Folder on the controller, relative to the .sloth file and below its folder: the file becomes DEST/HOST/PATH. It must stand literally in the task
+---@param args? file_ops.fetch.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function file_ops.fetch(src, dest, args) end
 
 ---Unpack an archive into a folder; only what differs is written.
 ---
@@ -1636,6 +1653,20 @@ known_hosts.remove = known_hosts.absent
 ---@return any # list of {names, marker, type, key, comment, hashed, fingerprint, line}
 function known_hosts.list(name, args) end
 
+---@class systemd.ensure.args
+---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field service? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field services? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field unit? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field units? string[]|string One service or a list of them; a name without a suffix is that of a .service
+---@field state? "started"|"stopped"|"restarted"|"reloaded" What becomes of it: restarted and reloaded are done at every call, the others where needed
+---@field enabled? boolean Whether it starts at boot
+---@field enable? boolean Whether it starts at boot
+---@field masked? boolean Whether it is impossible to start it
+---@field mask? boolean Whether it is impossible to start it
+---@field daemon_reload? boolean Let systemd read all unit files again first, at every call
+
 ---@class systemd.enable.args
 ---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service
 ---@field names? string[]|string One service or a list of them; a name without a suffix is that of a .service
@@ -1764,7 +1795,16 @@ function known_hosts.list(name, args) end
 
 ---Start, stop, enable and describe services, and write units; raises when systemd refuses.
 ---@class systemdlib
+---@overload fun(args: systemd.ensure.args): any
 systemd = {}
+
+---Bring services into a state: started, enabled, masked, restarted, all at once.
+---
+---    systemd.ensure({ name = "nginx", state = "started" })
+---@param name string[]|string|systemd.ensure.args One service or a list of them; a name without a suffix is that of a .service
+---@param args? systemd.ensure.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function systemd.ensure(name, args) end
 
 ---Let services start at boot.
 ---
@@ -2025,6 +2065,170 @@ sysctl.remove = sysctl.absent
 ---@param name string|sysctl.get.args The parameter, such as net.ipv4.ip_forward
 ---@return any # text
 function sysctl.get(name) end
+
+---@class mount.mounted.args
+---@field path? string Folder to mount it at; "none" for swap
+---@field name? string Folder to mount it at; "none" for swap
+---@field dest? string Folder to mount it at; "none" for swap
+---@field src? string Device, UUID=…, LABEL=…, server:/folder, or the folder of a bind mount
+---@field device? string Device, UUID=…, LABEL=…, server:/folder, or the folder of a bind mount
+---@field fstype? string Type of the file system; "none" for a bind mount
+---@field type? string Type of the file system; "none" for a bind mount
+---@field opts? string Options, with commas between them
+---@field options? string Options, with commas between them
+---@field dump? integer Whether dump saves it: the fifth field of fstab
+---@field passno? integer When fsck looks at it while booting: the sixth field of fstab, 0 for never
+---@field boot? boolean Mount it when the host boots; false adds noauto
+---@field state? "mounted"|"present"|"unmounted"|"absent"|"absent_from_fstab"|"remounted"|"ephemeral" What is wanted, as in Ansible's module
+---@field fstab? string File to list it in
+---@field backup? boolean Keep the old fstab beside the new one, as NAME.TIME~
+---@field timeout? string|number How long mount or umount may take; a dead server holds nothing up for longer
+
+---@class mount.present.args
+---@field path? string Folder to mount it at; "none" for swap
+---@field name? string Folder to mount it at; "none" for swap
+---@field dest? string Folder to mount it at; "none" for swap
+---@field src? string Device, UUID=…, LABEL=…, server:/folder, or the folder of a bind mount
+---@field device? string Device, UUID=…, LABEL=…, server:/folder, or the folder of a bind mount
+---@field fstype? string Type of the file system; "none" for a bind mount
+---@field type? string Type of the file system; "none" for a bind mount
+---@field opts? string Options, with commas between them
+---@field options? string Options, with commas between them
+---@field dump? integer Whether dump saves it: the fifth field of fstab
+---@field passno? integer When fsck looks at it while booting: the sixth field of fstab, 0 for never
+---@field boot? boolean Mount it when the host boots; false adds noauto
+---@field state? "mounted"|"present"|"unmounted"|"absent"|"absent_from_fstab"|"remounted"|"ephemeral" What is wanted, as in Ansible's module
+---@field fstab? string File to list it in
+---@field backup? boolean Keep the old fstab beside the new one, as NAME.TIME~
+---@field timeout? string|number How long mount or umount may take; a dead server holds nothing up for longer
+
+---@class mount.ephemeral.args
+---@field path? string Folder to mount it at
+---@field name? string Folder to mount it at
+---@field dest? string Folder to mount it at
+---@field src? string Device, UUID=…, LABEL=…, server:/folder, or the folder of a bind mount
+---@field device? string Device, UUID=…, LABEL=…, server:/folder, or the folder of a bind mount
+---@field fstype? string Type of the file system; "none" for a bind mount
+---@field type? string Type of the file system; "none" for a bind mount
+---@field opts? string Options, with commas between them
+---@field options? string Options, with commas between them
+---@field timeout? string|number How long mount or umount may take; a dead server holds nothing up for longer
+
+---@class mount.unmounted.args
+---@field path? string Folder at which nothing should be mounted
+---@field name? string Folder at which nothing should be mounted
+---@field dest? string Folder at which nothing should be mounted
+---@field lazy? boolean Detach it even while it is in use, or its server does not answer
+---@field timeout? string|number How long mount or umount may take; a dead server holds nothing up for longer
+
+---@class mount.absent.args
+---@field path? string Folder that it is mounted at; "none" for swap
+---@field name? string Folder that it is mounted at; "none" for swap
+---@field dest? string Folder that it is mounted at; "none" for swap
+---@field src? string Device of the swap that should go
+---@field device? string Device of the swap that should go
+---@field fstab? string File to list it in
+---@field backup? boolean Keep the old fstab beside the new one, as NAME.TIME~
+---@field timeout? string|number How long mount or umount may take; a dead server holds nothing up for longer
+
+---@class mount.absent_from_fstab.args
+---@field path? string Folder that it is mounted at; "none" for swap
+---@field name? string Folder that it is mounted at; "none" for swap
+---@field dest? string Folder that it is mounted at; "none" for swap
+---@field src? string Device of the swap that should go
+---@field device? string Device of the swap that should go
+---@field fstab? string File to list it in
+---@field backup? boolean Keep the old fstab beside the new one, as NAME.TIME~
+
+---@class mount.remounted.args
+---@field path? string Folder that it is mounted at
+---@field name? string Folder that it is mounted at
+---@field dest? string Folder that it is mounted at
+---@field opts? string Options to give it, with commas between them; without them those of fstab
+---@field options? string Options to give it, with commas between them; without them those of fstab
+---@field fstab? string File that lists it
+---@field timeout? string|number How long mount or umount may take; a dead server holds nothing up for longer
+
+---@class mount.get.args
+---@field path? string Folder that it is mounted at
+---@field name? string Folder that it is mounted at
+
+---@class mount.list.args
+---@field fstype? string Only those of this type
+
+---Mount file systems, now and at boot; raises when one cannot be mounted.
+---@class mountlib
+mount = {}
+
+---List a file system in fstab and mount it; its folder is made when it is missing.
+---
+---    mount.mounted("/srv/data", { src = "/dev/vdb1", fstype = "ext4", opts = "noatime" })
+---@param path string|mount.mounted.args Folder to mount it at; "none" for swap
+---@param args? mount.mounted.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function mount.mounted(path, args) end
+
+---List a file system in fstab, and leave what is mounted as it is.
+---
+---    mount.present("/srv/data", { src = "/dev/vdb1", fstype = "ext4" })
+---@param path string|mount.present.args Folder to mount it at; "none" for swap
+---@param args? mount.present.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function mount.present(path, args) end
+
+---Mount a file system until the next boot; fstab is left alone.
+---
+---    mount.ephemeral("/srv/scratch", { src = "tmpfs", fstype = "tmpfs", opts = "size=64m" })
+---@param path string|mount.ephemeral.args Folder to mount it at
+---@param args? mount.ephemeral.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function mount.ephemeral(path, args) end
+
+---Unmount what is mounted at a folder; fstab is left alone.
+---
+---    mount.unmounted("/mnt/old")
+---@param path string|mount.unmounted.args Folder at which nothing should be mounted
+---@param args? mount.unmounted.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function mount.unmounted(path, args) end
+
+---Unmount a file system, take it out of fstab and remove its empty folder.
+---
+---    mount.absent("/mnt/old")
+---@param path string|mount.absent.args Folder that it is mounted at; "none" for swap
+---@param args? mount.absent.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function mount.absent(path, args) end
+
+---Take a file system out of fstab; what is mounted stays so.
+---
+---    mount.absent_from_fstab("/mnt/old")
+---@param path string|mount.absent_from_fstab.args Folder that it is mounted at; "none" for swap
+---@param args? mount.absent_from_fstab.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function mount.absent_from_fstab(path, args) end
+
+---Mount what is mounted again with other options, at every call.
+---
+---    mount.remounted("/mnt/old", { opts = "ro" })
+---@param path string|mount.remounted.args Folder that it is mounted at
+---@param args? mount.remounted.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function mount.remounted(path, args) end
+
+---Describe what is mounted at a folder; nil when nothing is.
+---
+---    local root = mount.get("/")
+---@param path string|mount.get.args Folder that it is mounted at
+---@return any # {path, src, fstype, opts, root} or nil
+function mount.get(path) end
+
+---List what is mounted.
+---
+---    local all = mount.list({ fstype = "ext4" })
+---@param fstype? string|mount.list.args Only those of this type
+---@return any # list of what get returns
+function mount.list(fstype) end
 
 ---@class infra_test.file_exists.args
 ---@field path? string The file or folder; links are followed
@@ -3036,6 +3240,476 @@ function net.request(url, args) end
 ---@param args? net.download.args
 ---@return any # {success, changed, status_code, path, size, sha256, time_ms, error}
 function net.download(url, path, args) end
+
+---@class ssh.connect.args
+---@field host? string Host of the inventory or of ~/.ssh/config, name or address
+---@field hostname? string Host of the inventory or of ~/.ssh/config, name or address
+---@field address? string Host of the inventory or of ~/.ssh/config, name or address
+---@field name? string Host of the inventory or of ~/.ssh/config, name or address
+---@field user? string Who logs in; by default what the inventory and ~/.ssh/config say
+---@field username? string Who logs in; by default what the inventory and ~/.ssh/config say
+---@field port? integer Port of sshd
+---@field password? string Password to log in with, where keys do not do
+---@field key? string Private key file of the controller, relative to the .sloth file
+---@field key_file? string Private key file of the controller, relative to the .sloth file
+---@field private_key? string Private key file of the controller, relative to the .sloth file
+---@field key_path? string Private key file of the controller, relative to the .sloth file
+---@field identity_file? string Private key file of the controller, relative to the .sloth file
+---@field jump? string Jump hosts, as for ssh -J
+---@field proxy_jump? string Jump hosts, as for ssh -J
+---@field bastion? string Jump hosts, as for ssh -J
+---@field timeout? string|number How long connecting may take
+---@field options? table<string, string> Options as for ssh -o
+
+---@class ssh.disconnect.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+
+---@class ssh.exec.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field command? string Command line for the login shell
+---@field cmd? string Command line for the login shell
+---@field argv? string[]|string Program and arguments, instead of command: no quoting
+---@field stdin? string What it reads; nothing by default
+---@field input? string What it reads; nothing by default
+---@field timeout? string|number Ends the command after this long
+
+---@class ssh.upload.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field local_path? string File of the controller, relative to the .sloth file
+---@field src? string File of the controller, relative to the .sloth file
+---@field local_file? string File of the controller, relative to the .sloth file
+---@field source? string File of the controller, relative to the .sloth file
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field dest? string Path on the host, absolute or from the home folder
+---@field remote_file? string Path on the host, absolute or from the home folder
+---@field destination? string Path on the host, absolute or from the home folder
+---@field mode? string|number Mode of the file; by default that of the controller's
+
+---@class ssh.download.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field src? string Path on the host, absolute or from the home folder
+---@field remote_file? string Path on the host, absolute or from the home folder
+---@field source? string Path on the host, absolute or from the home folder
+---@field local_path? string File of the controller, relative to the .sloth file
+---@field dest? string File of the controller, relative to the .sloth file
+---@field local_file? string File of the controller, relative to the .sloth file
+---@field destination? string File of the controller, relative to the .sloth file
+---@field mode? string|number Mode of the file; by default 0600
+
+---@class ssh.upload_dir.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field local_path? string File of the controller, relative to the .sloth file
+---@field src? string File of the controller, relative to the .sloth file
+---@field local_file? string File of the controller, relative to the .sloth file
+---@field source? string File of the controller, relative to the .sloth file
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field dest? string Path on the host, absolute or from the home folder
+---@field remote_file? string Path on the host, absolute or from the home folder
+---@field destination? string Path on the host, absolute or from the home folder
+---@field mode? string|number Mode of the file; by default that of the controller's
+
+---@class ssh.download_dir.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field src? string Path on the host, absolute or from the home folder
+---@field remote_file? string Path on the host, absolute or from the home folder
+---@field source? string Path on the host, absolute or from the home folder
+---@field local_path? string File of the controller, relative to the .sloth file
+---@field dest? string File of the controller, relative to the .sloth file
+---@field local_file? string File of the controller, relative to the .sloth file
+---@field destination? string File of the controller, relative to the .sloth file
+---@field mode? string|number Mode of the file; by default 0600
+
+---@class ssh.exists.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field path? string Path on the host, absolute or from the home folder
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field name? string Path on the host, absolute or from the home folder
+
+---@class ssh.stat.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field path? string Path on the host, absolute or from the home folder
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field name? string Path on the host, absolute or from the home folder
+
+---@class ssh.list_dir.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field path? string Path on the host, absolute or from the home folder
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field name? string Path on the host, absolute or from the home folder
+
+---@class ssh.mkdir.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field path? string Path on the host, absolute or from the home folder
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field name? string Path on the host, absolute or from the home folder
+---@field mode? string|number Mode of the folder
+---@field parents? boolean Makes the folders above too; one that is there is fine then
+---@field recursive? boolean Makes the folders above too; one that is there is fine then
+
+---@class ssh.remove.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field path? string Path on the host, absolute or from the home folder
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field name? string Path on the host, absolute or from the home folder
+---@field recursive? boolean Removes a folder with all that is in it
+
+---@class ssh.rename.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field from? string Path on the host
+---@field old_path? string Path on the host
+---@field src? string Path on the host
+---@field path? string Path on the host
+---@field to? string Its new name, in place of what has it
+---@field new_path? string Its new name, in place of what has it
+---@field dest? string Its new name, in place of what has it
+
+---@class ssh.chmod.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field path? string Path on the host, absolute or from the home folder
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field name? string Path on the host, absolute or from the home folder
+---@field mode? string|number The mode
+
+---@class ssh.chown.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field path? string Path on the host, absolute or from the home folder
+---@field remote_path? string Path on the host, absolute or from the home folder
+---@field name? string Path on the host, absolute or from the home folder
+---@field owner? string User, by name or number
+---@field user? string User, by name or number
+---@field uid? string User, by name or number
+---@field group? string Group, by name or number
+---@field gid? string Group, by name or number
+
+---@class ssh.create_tunnel.args
+---@field connection? any What connect returned; or a table with all arguments by name
+---@field conn? any What connect returned; or a table with all arguments by name
+---@field client? any What connect returned; or a table with all arguments by name
+---@field local_port? integer Port of the controller; 0, the default, takes a free one
+---@field remote_host? string Where to, as the host sees it
+---@field remote_port? integer Port there
+---@field local_host? string Address of the controller to listen on
+---@field bind_address? string Address of the controller to listen on
+
+---@class ssh.close_tunnel.args
+---@field tunnel? any What create_tunnel returned
+---@field id? any What create_tunnel returned
+
+---@class ssh.generate_keypair.args
+---@field path? string Private key file; the public key goes beside it, with .pub behind the name
+---@field private_key? string Private key file; the public key goes beside it, with .pub behind the name
+---@field file? string Private key file; the public key goes beside it, with .pub behind the name
+---@field name? string Private key file; the public key goes beside it, with .pub behind the name
+---@field type? "ed25519"|"ecdsa"|"rsa" Kind of key
+---@field kind? "ed25519"|"ecdsa"|"rsa" Kind of key
+---@field algorithm? "ed25519"|"ecdsa"|"rsa" Kind of key
+---@field bits? integer Size of the key: 256, 384 or 521 for ecdsa, 2048 to 8192 for rsa; by default 256 and 3072
+---@field size? integer Size of the key: 256, 384 or 521 for ecdsa, 2048 to 8192 for rsa; by default 256 and 3072
+---@field comment? string Comment of the key
+---@field force? boolean Makes a new key at every call, in place of one that is there
+---@field overwrite? boolean Makes a new key at every call, in place of one that is there
+
+---@class ssh.load_private_key.args
+---@field path? string Private key file
+---@field private_key? string Private key file
+---@field file? string Private key file
+---@field name? string Private key file
+
+---@class ssh.add_authorized_key.args
+---@field user? string User whom the keys let in
+---@field name? string User whom the keys let in
+---@field key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field keys? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field file? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field src? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field path? string File of the host to write, instead of .ssh/authorized_keys in the home of the user
+---@field options? string Options of the keys, instead of those in their lines: 'no-pty,command="/bin/backup"'
+---@field key_options? string Options of the keys, instead of those in their lines: 'no-pty,command="/bin/backup"'
+---@field comment? string Comment of the keys, instead of those in their lines
+---@field exclusive? boolean Remove all other keys; comment lines stay
+---@field manage_dir? boolean Make the folder, and keep it 0700 and the user's; it is kept so unless path is given
+
+---@class ssh.remove_authorized_key.args
+---@field user? string User whom the keys let in
+---@field name? string User whom the keys let in
+---@field key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field keys? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@field file? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field src? string File of the controller, beside the .sloth file, with such lines, instead of key
+---@field path? string File of the host to write, instead of .ssh/authorized_keys in the home of the user
+
+---@class ssh.list_authorized_keys.args
+---@field user? string User whom the keys let in
+---@field name? string User whom the keys let in
+---@field path? string File of the host to read, instead of .ssh/authorized_keys in the home of the user
+
+---@class ssh.key_exists.args
+---@field user? string User whom the key would let in
+---@field name? string User whom the key would let in
+---@field key? string The public key, as its .pub file has it; its comment does not matter
+---@field path? string File of the host to read, instead of .ssh/authorized_keys in the home of the user
+
+---Reach other hosts from the controller over SSH, and make, read and authorize keys anywhere; raises on failure.
+---@class sshlib
+ssh = {}
+
+---Connect to a host, its key verified as ssh does; the functions are methods of the result. A plan does not connect.
+---
+---    local ok, message = pcall(ssh.connect, { host = "192.0.2.1", user = "deploy", timeout = 1 })
+---@param host string|ssh.connect.args Host of the inventory or of ~/.ssh/config, name or address
+---@param user? string Who logs in; by default what the inventory and ~/.ssh/config say
+---@param args? ssh.connect.args
+---@return any # {success, id, host, user, port}
+function ssh.connect(host, user, args) end
+
+---Close a connection and its tunnels; the end of the run does that too.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.disconnect, c)
+---@param connection any What connect returned; or a table with all arguments by name
+---@return any # {success, changed, …}
+function ssh.disconnect(connection) end
+ssh.close = ssh.disconnect
+
+---Run a command on the host; its failure is in the result, a lost connection raises.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.exec, c, "uptime")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param command? string Command line for the login shell
+---@param args? ssh.exec.args
+---@return any # {success, stdout, stderr, exit_code, error, changed, duration}
+function ssh.exec(connection, command, args) end
+ssh.run = ssh.exec
+ssh.execute = ssh.exec
+
+---Copy a file to the host: whole or not at all, and only when it differs.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.upload, { connection = c, local_path = "app.tar.gz", remote_path = "/tmp/app.tar.gz" })
+---@param connection any What connect returned; or a table with all arguments by name
+---@param local_path? string File of the controller, relative to the .sloth file
+---@param remote_path? string Path on the host, absolute or from the home folder
+---@param args? ssh.upload.args
+---@return any # {success, changed, …}
+function ssh.upload(connection, local_path, remote_path, args) end
+
+---Copy a file from the host: whole or not at all, and only when it differs.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.download, c, "/etc/hostname", "hostname.txt")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param remote_path? string Path on the host, absolute or from the home folder
+---@param local_path? string File of the controller, relative to the .sloth file
+---@param args? ssh.download.args
+---@return any # {success, changed, …}
+function ssh.download(connection, remote_path, local_path, args) end
+
+---Copy the files of a folder to the host; what else is there stays.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.upload_dir, c, "site", "/srv/site")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param local_path? string File of the controller, relative to the .sloth file
+---@param remote_path? string Path on the host, absolute or from the home folder
+---@param args? ssh.upload_dir.args
+---@return any # {success, changed, files, copied}
+function ssh.upload_dir(connection, local_path, remote_path, args) end
+
+---Copy the files of a folder of the host; what else is there stays.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.download_dir, c, "/srv/site", "site")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param remote_path? string Path on the host, absolute or from the home folder
+---@param local_path? string File of the controller, relative to the .sloth file
+---@param args? ssh.download_dir.args
+---@return any # {success, changed, files, copied}
+function ssh.download_dir(connection, remote_path, local_path, args) end
+
+---Tell whether a path is there.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.exists, c, "/etc/hostname")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param path? string Path on the host, absolute or from the home folder
+---@return any # boolean
+function ssh.exists(connection, path) end
+
+---Describe a path; one that is not there is nil.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.stat, c, "/etc/hostname")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param path? string Path on the host, absolute or from the home folder
+---@return any # {path, name, type, mode, size, uid, gid, mtime, is_dir}
+function ssh.stat(connection, path) end
+
+---Describe what is in a folder.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.list_dir, c, "/etc")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param path? string Path on the host, absolute or from the home folder
+---@return any # list of what stat returns
+function ssh.list_dir(connection, path) end
+ssh.ls = ssh.list_dir
+
+---Make a folder, and those above it.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.mkdir, c, "/srv/site", { mode = "0755" })
+---@param connection any What connect returned; or a table with all arguments by name
+---@param path? string Path on the host, absolute or from the home folder
+---@param mode? string|number Mode of the folder
+---@param args? ssh.mkdir.args
+---@return any # {success, changed, …}
+function ssh.mkdir(connection, path, mode, args) end
+
+---Remove a file, or with recursive a folder and all in it; what is not there is fine.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.remove, c, "/tmp/app.tar.gz")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param path? string Path on the host, absolute or from the home folder
+---@param args? ssh.remove.args
+---@return any # {success, changed, …}
+function ssh.remove(connection, path, args) end
+ssh.rm = ssh.remove
+
+---Give a path another name, in place of what has it.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.rename, c, "/tmp/app.new", "/tmp/app")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param from? string Path on the host
+---@param to? string Its new name, in place of what has it
+---@return any # {success, changed, …}
+function ssh.rename(connection, from, to) end
+ssh.move = ssh.rename
+
+---Set the mode of a path.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.chmod, c, "/tmp/app", "0755")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param path? string Path on the host, absolute or from the home folder
+---@param mode? string|number The mode
+---@return any # {success, changed, …}
+function ssh.chmod(connection, path, mode) end
+
+---Set owner and group of a path, by name or number.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.chown, c, "/tmp/app", "root", "root")
+---@param connection any What connect returned; or a table with all arguments by name
+---@param path? string Path on the host, absolute or from the home folder
+---@param owner? string User, by name or number
+---@param group? string Group, by name or number
+---@return any # {success, changed, …}
+function ssh.chown(connection, path, owner, group) end
+
+---Listen on the controller, and forward to what the host can reach.
+---
+---    local c = { success = true, id = "none" } -- what ssh.connect("web-01") returns
+---    pcall(ssh.create_tunnel, c, 0, "127.0.0.1", 5432)
+---@param connection any What connect returned; or a table with all arguments by name
+---@param local_port? integer Port of the controller; 0, the default, takes a free one
+---@param remote_host? string Where to, as the host sees it
+---@param remote_port? integer Port there
+---@param args? ssh.create_tunnel.args
+---@return any # {success, id, local_host, local_port, remote_host, remote_port}
+function ssh.create_tunnel(connection, local_port, remote_host, remote_port, args) end
+ssh.tunnel = ssh.create_tunnel
+
+---End a tunnel and what goes through it.
+---
+---    pcall(ssh.close_tunnel, "tunnel-1")
+---@param tunnel any What create_tunnel returned
+---@return any # {success, changed, …}
+function ssh.close_tunnel(tunnel) end
+
+---Make a private key without a passphrase, and its .pub beside it, where there are none.
+---
+---    ssh.generate_keypair("/etc/deploy_key", { comment = "deploy" })
+---@param path string|ssh.generate_keypair.args Private key file; the public key goes beside it, with .pub behind the name
+---@param args? ssh.generate_keypair.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function ssh.generate_keypair(path, args) end
+ssh.generate_key = ssh.generate_keypair
+
+---Read a private key file of OpenSSH or PEM; the key itself is a secret.
+---
+---    local ok, key = pcall(ssh.load_private_key, "/root/.ssh/id_ed25519")
+---@param path string|ssh.load_private_key.args Private key file
+---@return any # {path, type, comment, public_key, fingerprint, encrypted, private_key}
+function ssh.load_private_key(path) end
+
+---Let keys log in as a user, each with the options said and no others.
+---
+---    ssh.add_authorized_key("root", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBhRcXGhT0mZr3l2Z2cY0d0b7wB4T3d9dmCqS6yE0qkV ann@example")
+---@param user string|ssh.add_authorized_key.args User whom the keys let in
+---@param key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@param args? ssh.add_authorized_key.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function ssh.add_authorized_key(user, key, args) end
+
+---Let keys no longer log in as a user.
+---
+---    ssh.remove_authorized_key("root", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy")
+---@param user string|ssh.remove_authorized_key.args User whom the keys let in
+---@param key? string[]|string The public key, several lines of them, or a list; a line may begin with options
+---@param args? ssh.remove_authorized_key.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function ssh.remove_authorized_key(user, key, args) end
+
+---List the keys that may log in as a user; lines that are no keys are left out.
+---
+---    local keys = ssh.list_authorized_keys("root")
+---@param user string|ssh.list_authorized_keys.args User whom the keys let in
+---@param args? ssh.list_authorized_keys.args
+---@return any # list of {type, key, comment, options, fingerprint, line}
+function ssh.list_authorized_keys(user, args) end
+ssh.list_authorized_key = ssh.list_authorized_keys
+
+---Tell whether a key may log in as a user.
+---
+---    local yes = ssh.key_exists("root", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBhRcXGhT0mZr3l2Z2cY0d0b7wB4T3d9dmCqS6yE0qkV")
+---@param user string|ssh.key_exists.args User whom the key would let in
+---@param key? string The public key, as its .pub file has it; its comment does not matter
+---@param args? ssh.key_exists.args
+---@return any # boolean
+function ssh.key_exists(user, key, args) end
 
 ---@class git.clone.args
 ---@field url? string Address of the repository

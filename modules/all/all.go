@@ -23,6 +23,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/pkg"
 	"github.com/sloth-runner/sloth/modules/repo"
 	"github.com/sloth-runner/sloth/modules/saga"
+	"github.com/sloth-runner/sloth/modules/sshclient"
 	statemod "github.com/sloth-runner/sloth/modules/state"
 	"github.com/sloth-runner/sloth/modules/sysctl"
 	"github.com/sloth-runner/sloth/modules/systemd"
@@ -53,6 +54,7 @@ func Modules() []modules.Module {
 		waitfor.Module(),
 		http.Module(),
 		net.Module(),
+		sshclient.Module(nil),
 		git.Module(),
 		terraform.Module(),
 		data.Module(),
