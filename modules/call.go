@@ -122,3 +122,35 @@ func (f *fileByFile) Close() error {
 	f.open.ReadCloser = nil
 	return err
 }
+
+// Kept says where files of a host go on the controller: below Dest/HOST, or with
+// Flat to Dest itself, and into it where it ends in a slash. Src is what the
+// script calls them.
+type Kept struct {
+	Dest string `msgpack:"d"`
+	Flat bool   `msgpack:"f,omitempty"`
+	Src  string `msgpack:"s,omitempty"`
+}
+
+// Piece is a part of a file on its way to the controller. Parts come in any
+// order; Done, once all are there, makes them a file.
+type Piece struct {
+	File   FileEntry `msgpack:"f"` // Path below the host's folder, Size and Hash of the whole
+	Offset int64     `msgpack:"o"`
+	Data   []byte    `msgpack:"d"`
+	Done   bool      `msgpack:"e,omitempty"`
+}
+
+// Lacking is what the controller has not got of some files.
+type Lacking struct {
+	Folder string `msgpack:"d"` // where they go, as the script would write it
+	Files  []int  `msgpack:"f"` // which of those asked about
+}
+
+// Keeper is implemented by Services that take files of a host. What they are
+// given is a stranger's.
+type Keeper interface {
+	// Lacks compares files, of which Size and Hash are set, with what is there.
+	Lacks(ctx context.Context, to Kept, files []FileEntry) (Lacking, error)
+	Keep(ctx context.Context, to Kept, pieces []Piece) error
+}

@@ -24,6 +24,8 @@ type files struct {
 
 	mu     sync.Mutex
 	hashes map[string]hashed
+
+	keeping keeping // what hosts left here
 }
 
 type hashed struct {

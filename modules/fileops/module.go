@@ -74,6 +74,13 @@ func Module() modules.Module {
 				Returns: result + ", sent, removed}",
 				New:     func() any { return &Sync{} },
 			},
+			{
+				Name:    "fetch",
+				Summary: "Bring a file or folder of the host to the controller; what is there already is not sent.",
+				Example: `file_ops.fetch({ src = "/etc/hostname", dest = "fetched" })`,
+				Returns: result + ", dest, found, fetched, checksum}",
+				New:     func() any { return &Fetch{FailOnMissing: true} },
+			},
 			UnarchiveFunc("unarchive", "file_ops.unarchive"),
 			ArchiveFunc("archive", "file_ops.archive"),
 		},

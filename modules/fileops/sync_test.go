@@ -2,6 +2,7 @@ package fileops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,6 +54,68 @@ func TestSyncSendsOnlyWhatDiffers(t *testing.T) {
 	}
 	if changes, files := sync(); changes != 1 || files != 1 {
 		t.Errorf("after an edit: %d changes, %d files read", changes, files)
+	}
+}
+
+// TestSyncOfAThousandFilesIsTwoRoundTrips: the manifest, and one stream. Cut in
+// the middle, the next run asks for the rest only.
+func TestSyncOfAThousandFilesIsTwoRoundTrips(t *testing.T) {
+	c := &batching{Controller: site(1000), cut: 400}
+	c.Links = map[string]string{"site/current": "00"}
+	m := machine.New()
+	ctx := modules.WithCall(context.Background(), modules.Call{Machine: m, Services: c})
+	dest := filepath.Join(t.TempDir(), "www")
+	run := func() (sent int, err error) {
+		s := &Sync{Src: "site", Dest: dest, Delete: true, Exclude: []string{"*.bak"}, Mode: "0600"}
+		d, err := s.Check(ctx, m)
+		if err == nil {
+			err = s.Apply(ctx, m, d)
+		}
+		return s.sent, err
+	}
+	if _, err := run(); !errors.Is(err, errCut) {
+		t.Fatal(err)
+	}
+	c.cut = 0
+	if sent, err := run(); err != nil || sent != 600 || c.files != 1000 {
+		t.Errorf("after the break %d files were sent, %d in all: %v", sent, c.files, err)
+	}
+	if c.lists != 2 || c.streams != 2 {
+		t.Errorf("two runs: %d manifests, %d streams", c.lists, c.streams)
+	}
+	write(t, filepath.Join(dest, "surplus"), "x")
+	write(t, filepath.Join(dest, "mine.bak"), "x")
+	if sent, err := run(); err != nil || sent != 0 || c.streams != 2 || c.lists != 3 {
+		t.Errorf("the same again: %d sent, %d streams, %v", sent, c.streams, err)
+	}
+	if _, err := os.Lstat(filepath.Join(dest, "surplus")); err == nil {
+		t.Error("what is surplus stayed")
+	}
+	if _, err := os.Lstat(filepath.Join(dest, "mine.bak")); err != nil {
+		t.Error("what is excluded went")
+	}
+	for i := range 1000 {
+		path := filepath.Join(dest, fmt.Sprintf("%02d/%02d/%d.txt", i%10, i%7, i))
+		st, err := os.Stat(path)
+		if err != nil || st.Mode().Perm() != 0o600 {
+			t.Fatal(path, st, err)
+		}
+	}
+}
+
+// TestSyncOfAFileThatChangesMeanwhile does not write what nobody checked.
+func TestSyncOfAFileThatChangesMeanwhile(t *testing.T) {
+	c := &batching{Controller: site(3)}
+	m := machine.New()
+	ctx := modules.WithCall(context.Background(), modules.Call{Machine: m, Services: c})
+	s := &Sync{Src: "site", Dest: filepath.Join(t.TempDir(), "www")}
+	d, err := s.Check(ctx, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Controller.Files["site/01/01/1.txt"] = "another"
+	if err := s.Apply(ctx, m, d); err == nil || err.Error() != `src = "site": 01/01/1.txt changed since it was listed; run it again` {
+		t.Error(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -369,10 +370,9 @@ func (o *Overlay) ReadDir(path string) ([]facts.FileInfo, error) {
 	}
 	o.mu.RUnlock()
 	out := make([]facts.FileInfo, 0, len(byName))
-	for _, st := range byName {
-		out = append(out, st)
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		out = append(out, byName[name])
 	}
-	slices.SortFunc(out, func(a, b facts.FileInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out, nil
 }
 

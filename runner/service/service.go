@@ -140,6 +140,8 @@ func dispatch(ctx context.Context, svc modules.Services, service string, body []
 			return nil, err
 		}
 		return svc.Inventory(ctx, a.What, a.Arg)
+	case "keep":
+		return keep(ctx, svc, body)
 	case "host.set":
 		a, err := decode[setArgs](body)
 		if err != nil {
