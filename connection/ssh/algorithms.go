@@ -21,22 +21,27 @@ var keyAlgorithms = []string{
 // optional are understood when somebody asks for them by name.
 var optionalKeyAlgorithms = []string{ssh.CertAlgoRSAv01, ssh.KeyAlgoRSA}
 
-// fillAlgorithms reads the lists of Ciphers and the like.
+// fillAlgorithms reads the lists of Ciphers and the like. x/crypto's own
+// defaults still hold a key exchange and a MAC with a broken hash; ours don't.
 func (e *endpoint) fillAlgorithms(v values) error {
 	supported, insecure := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
 	for _, l := range []struct {
 		key            string
 		dst            *[]string
 		defaults, more []string
+		proposed       bool // x/crypto would propose more than the defaults
 	}{
-		{"kexalgorithms", &e.kex, supported.KeyExchanges, insecure.KeyExchanges},
-		{"ciphers", &e.ciphers, supported.Ciphers, insecure.Ciphers},
-		{"macs", &e.macs, supported.MACs, insecure.MACs},
-		{"hostkeyalgorithms", &e.hostKeyAlgs, keyAlgorithms, optionalKeyAlgorithms},
-		{"pubkeyacceptedalgorithms", &e.userKeyAlgs, keyAlgorithms, optionalKeyAlgorithms},
+		{"kexalgorithms", &e.kex, supported.KeyExchanges, insecure.KeyExchanges, true},
+		{"ciphers", &e.ciphers, supported.Ciphers, insecure.Ciphers, true},
+		{"macs", &e.macs, supported.MACs, insecure.MACs, true},
+		{"hostkeyalgorithms", &e.hostKeyAlgs, keyAlgorithms, optionalKeyAlgorithms, false},
+		{"pubkeyacceptedalgorithms", &e.userKeyAlgs, keyAlgorithms, optionalKeyAlgorithms, false},
 	} {
 		list := v.first(l.key)
 		if list == "" {
+			if l.proposed {
+				*l.dst = l.defaults
+			}
 			continue
 		}
 		var err error

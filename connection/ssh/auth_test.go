@@ -203,18 +203,6 @@ func TestKeyFiles(t *testing.T) {
 		_, err := newDialer(t, ssh.Config{ConfigFile: config}).Dial(testContext(t), target)
 		expect(t, s, err, connection.ClassAuth, `.*; the host counted too many failures`, `name the right key with --private-key .*`)
 	})
-	t.Run("sha-1 only server", func(t *testing.T) {
-		old := sshdtest.Start(t, sshdtest.Options{Keys: let, Config: []string{"PubkeyAcceptedAlgorithms ssh-rsa"}})
-		target := old.Target()
-		target.PrivateKeyFile = keys["rsa"]
-		if _, err := newDialer(t, ssh.Config{}).Dial(testContext(t), target); err == nil {
-			t.Error("signed with SHA-1 unasked")
-		} else {
-			asError(t, err)
-		}
-		target.Options["pubkeyacceptedalgorithms"] = "ssh-rsa"
-		works(t, newDialer(t, ssh.Config{}), target)
-	})
 }
 
 func TestUserCertificates(t *testing.T) {

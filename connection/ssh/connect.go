@@ -268,10 +268,14 @@ func negotiationError(e *endpoint, n *ssh.AlgorithmNegotiationError) error {
 		"client to server cipher": "Ciphers", "server to client cipher": "Ciphers",
 		"client to server MAC": "MACs", "server to client MAC": "MACs",
 	}[n.What]
+	// Two names in the list are marks of the protocol, no algorithms.
+	offers := slices.DeleteFunc(slices.Clone(n.RequestedAlgorithms), func(a string) bool {
+		return strings.HasPrefix(a, "kex-strict-") || strings.HasPrefix(a, "ext-info-")
+	})
 	insecure := ssh.InsecureAlgorithms()
 	weak := slices.Concat(insecure.Ciphers, insecure.HostKeys, insecure.KeyExchanges, insecure.MACs)
 	hint := "update the host's SSH server"
-	for _, a := range n.RequestedAlgorithms {
+	for _, a := range offers {
 		if slices.Contains(weak, a) && option != "" {
 			hint = fmt.Sprintf("update the host's SSH server, or accept the weak algorithm for this host alone: %s +%s", option, a)
 			break
@@ -281,6 +285,6 @@ func negotiationError(e *endpoint, n *ssh.AlgorithmNegotiationError) error {
 	if n.What == "host key" {
 		class = connection.ClassHostKey
 	}
-	err := fmt.Errorf("no %s algorithm in common: the host offers only %s", n.What, clean(strings.Join(n.RequestedAlgorithms, ", ")))
+	err := fmt.Errorf("no %s algorithm in common: the host offers only %s", n.What, clean(strings.Join(offers, ", ")))
 	return &connection.Error{Class: class, Host: e.label, Op: "connect to " + e.address(), Err: err, Hint: hint}
 }
