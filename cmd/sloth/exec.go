@@ -36,16 +36,18 @@ type adhoc struct {
 func newExec(a *app) *cobra.Command {
 	x := &adhoc{app: a, flags: &hostFlags{}}
 	var module string
+	var moduleArgs []string
 	c := &cobra.Command{
 		Use:   "exec PATTERN COMMAND | exec PATTERN -m MODULE [KEY=VALUE…]",
 		Short: "Run one command, or one module function, on many hosts",
 		Example: `  sloth exec 'web-*' "systemctl restart nginx" -b
-  sloth exec all -m file_ops.stat path=/etc/hosts`,
+  sloth exec all -m file_ops.stat path=/etc/hosts
+  sloth exec all -b -m service -a 'name=nginx state=restarted'`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case module != "":
-				return x.callModule(cmd.Context(), args[0], module, args[1:])
+				return x.callModule(cmd.Context(), args[0], module, append(moduleArgs, args[1:]...))
 			case len(args) < 2:
 				return withHint(errors.New("there is no command to run"), `sloth exec PATTERN "COMMAND".`)
 			}
@@ -54,7 +56,8 @@ func newExec(a *app) *cobra.Command {
 		},
 	}
 	x.flags.add(c.Flags(), "")
-	c.Flags().StringVarP(&module, "module", "m", "", "call this `function` of a module instead")
+	c.Flags().StringVarP(&module, "module", "m", "", "call this `function` of a module instead; service, pkg and user alone mean a wanted state")
+	c.Flags().StringArrayVarP(&moduleArgs, "args", "a", nil, "arguments for -m, as `KEY=VALUE` pairs or YAML; they may also follow the pattern")
 	c.Flags().BoolVar(&x.stream, "stream", false, "show output as it comes, each line behind its host")
 	c.Flags().DurationVar(&x.limit, "command-timeout", 0, "end the command after this long")
 	c.Flags().SetInterspersed(true)
@@ -63,6 +66,7 @@ func newExec(a *app) *cobra.Command {
 
 // hosts opens the fleet and matches the pattern.
 func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
+	x.flags.vault.late = true // logins are all that is needed
 	fl, err := x.app.openFleet(ctx, x.flags, "")
 	if err != nil {
 		return nil, err
@@ -130,12 +134,13 @@ func (x *adhoc) one(ctx context.Context, host string) render.HostOutput {
 	var w1, w2 io.Writer = stdout, stderr
 	if x.stream {
 		l1, l2 := &lines{x: x, host: host, to: x.app.stdout}, &lines{x: x, host: host, to: x.app.stderr}
-		defer l1.flush()
-		defer l2.flush()
-		w1, w2 = io.MultiWriter(stdout, l1), io.MultiWriter(stderr, l2)
+		r1, r2 := x.app.redactor().Writer(l1), x.app.redactor().Writer(l2)
+		defer func() { _ = errors.Join(r1.Close(), r2.Close()); l1.flush(); l2.flush() }() // lines never fail
+		w1, w2 = io.MultiWriter(stdout, r1), io.MultiWriter(stderr, r2)
 	}
 	err = connection.Run(ctx, c, connection.Command{Line: line}, stdin, w1, w2)
-	out.Stdout, out.Stderr, out.Truncated = stdout.data, stderr.data, stdout.cut || stderr.cut
+	hide := x.app.redactor()
+	out.Stdout, out.Stderr, out.Truncated = hide.Bytes(stdout.data), hide.Bytes(stderr.data), stdout.cut || stderr.cut
 	var exit *connection.ExitError
 	switch {
 	case errors.As(err, &exit) && exit.Signal == "":

@@ -50,7 +50,7 @@ func (x *adhoc) callModule(ctx context.Context, pattern, function string, args [
 		return err
 	}
 	run := newRunID(time.Now())
-	h := &calls{show: show, function: function}
+	h := &calls{show: newEventRedactor(x.app.redactor(), show.Handle), function: function}
 	start := time.Now()
 	h.emit(event.RunStarted{RunID: run, Workflow: function, Tasks: []string{function}, Hosts: hosts})
 	each(hosts, x.flags.forks, func(_ int, host string) {
@@ -79,13 +79,13 @@ func (x *adhoc) callModule(ctx context.Context, pattern, function string, args [
 // calls is one function on many hosts.
 type calls struct {
 	mu          sync.Mutex
-	show        render.Renderer
+	show        *eventRedactor
 	function    string
 	failed      bool
 	unreachable bool
 }
 
-func (h *calls) emit(e event.Event) { h.mu.Lock(); h.show.Handle(e); h.mu.Unlock() }
+func (h *calls) emit(e event.Event) { h.mu.Lock(); h.show.handle(e); h.mu.Unlock() }
 
 func (h *calls) count(s event.Status) {
 	h.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/sloth-runner/sloth/inventory"
 	"github.com/sloth-runner/sloth/state/secret"
@@ -42,6 +43,14 @@ func (a *app) ageKeys() *secret.Keys {
 		a.keys = secret.DefaultKeys(ask)
 	})
 	return a.keys
+}
+
+// forgetKeys looks for keys again, after one was made.
+func (a *app) forgetKeys() {
+	a.keysOnce = sync.Once{}
+	if s := a.secrets; s != nil {
+		s.once = sync.Once{}
+	}
 }
 
 func (a *app) configuredPlaces(config string, keys *vault.Keyring) ([]secret.Provider, error) {

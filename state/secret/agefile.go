@@ -96,7 +96,7 @@ func (a *AgeFile) read() (map[string]string, error) {
 	plain, err := a.decrypt(data)
 	if err == nil {
 		var table map[string]string
-		if table, err = parseTable(plain); err == nil {
+		if table, err = ParseTable(plain); err == nil {
 			return table, nil
 		}
 	}
@@ -226,7 +226,7 @@ func (a *AgeFile) write(table map[string]string, to []Recipient) error {
 			return fmt.Errorf("the secret %q has %d bytes, the limit is %d", name, len(text), MaxValue)
 		}
 	}
-	plain, err := formatTable(table)
+	plain, err := FormatTable(table)
 	if err != nil {
 		return err
 	}

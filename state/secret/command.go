@@ -1,11 +1,9 @@
 package secret
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os/exec"
 	"strings"
 	"sync"
@@ -75,33 +73,31 @@ func (c *Command) Get(ctx context.Context, name string) (modules.Secret, error) 
 	case ctx.Err() != nil:
 		return modules.Secret{}, fmt.Errorf("%s: %w", c.Where(), context.Cause(ctx))
 	case err != nil:
-		text, _, _ := strings.Cut(strings.TrimSpace(said.String()), "\n")
+		text, _, _ := strings.Cut(strings.TrimSpace(string(said.data)), "\n")
 		if text != "" {
 			text = ": " + text
 		}
 		return modules.Secret{}, fmt.Errorf("%s: %w%s", c.Where(), err, text)
 	case out.cut:
 		return modules.Secret{}, fmt.Errorf("%s: it printed more than %d bytes", c.Where(), MaxValue)
-	case out.Len() == 0:
+	case len(out.data) == 0:
 		return modules.Secret{}, fmt.Errorf("%s: it printed nothing", c.Where())
 	}
-	v := modules.NewSecret(strings.TrimSuffix(strings.TrimSuffix(out.String(), "\n"), "\r"))
+	v := modules.NewSecret(strings.TrimSuffix(strings.TrimSuffix(string(out.data), "\n"), "\r"))
 	c.known[name] = v
 	return v, nil
 }
 
 // capped keeps the beginning of what is written to it.
 type capped struct {
-	bytes.Buffer
+	data  []byte
 	limit int
 	cut   bool
 }
 
-var _ io.Writer = (*capped)(nil)
-
 func (c *capped) Write(p []byte) (int, error) {
-	n := min(len(p), c.limit-c.Len())
-	c.Buffer.Write(p[:n])
+	n := min(len(p), c.limit-len(c.data))
+	c.data = append(c.data, p[:n]...)
 	c.cut = c.cut || n < len(p)
 	return len(p), nil
 }

@@ -21,8 +21,8 @@ func (Env) Where() string { return "the environment (" + EnvPrefix + "NAME)" }
 
 // Get looks the variable up.
 func (Env) Get(_ context.Context, name string) (modules.Secret, error) {
-	v, ok := os.LookupEnv(EnvPrefix + envName(name))
-	if !ok {
+	v := os.Getenv(EnvPrefix + envName(name))
+	if v == "" { // which is how CI systems pass on what they do not have
 		return modules.Secret{}, ErrNotFound
 	}
 	return modules.NewSecret(v), nil
@@ -32,8 +32,8 @@ func (Env) Get(_ context.Context, name string) (modules.Secret, error) {
 func (Env) List(context.Context) ([]string, error) {
 	var names []string
 	for _, kv := range os.Environ() {
-		k, _, _ := strings.Cut(kv, "=")
-		if name, ok := strings.CutPrefix(k, EnvPrefix); ok && name != "" {
+		k, v, _ := strings.Cut(kv, "=")
+		if name, ok := strings.CutPrefix(k, EnvPrefix); ok && name != "" && v != "" {
 			names = append(names, strings.ToLower(name))
 		}
 	}

@@ -14,9 +14,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// parseTable reads the plain text of a file of secrets: a map of names and
+// ParseTable reads the plain text of a file of secrets: a map of names and
 // texts, in YAML or JSON. Errors hold no part of the text.
-func parseTable(plain []byte) (map[string]string, error) {
+func ParseTable(plain []byte) (map[string]string, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(plain, &doc); err != nil {
 		return nil, errors.New("what is encrypted in it is no YAML") // yaml's own error quotes the text
@@ -55,8 +55,8 @@ func parseTable(plain []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// formatTable is the way back, in order of names.
-func formatTable(table map[string]string) ([]byte, error) {
+// FormatTable is the way back, in order of names.
+func FormatTable(table map[string]string) ([]byte, error) {
 	if len(table) == 0 {
 		return []byte("{}\n"), nil
 	}
@@ -91,7 +91,7 @@ func (v *VaultFile) load() (map[string]string, error) {
 		}
 		plain, err := v.keys.Decrypt(data)
 		if err == nil {
-			v.table, err = parseTable([]byte(plain))
+			v.table, err = ParseTable([]byte(plain))
 		}
 		if err != nil {
 			v.err = fmt.Errorf("%s: %w", v.path, err)
