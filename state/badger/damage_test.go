@@ -182,7 +182,7 @@ func TestWhatTheErrorSays(t *testing.T) {
 	if !errors.As(err, &damaged) || err.Error() != "state "+dir+" is damaged: its MANIFEST is missing" {
 		t.Errorf("%v", err)
 	}
-	if want := fmt.Sprintf("To start with an empty state, move it away: mv %s %s.damaged. Or put a backup in its place.", dir, dir); damaged.Hint() != want {
+	if want := "To keep what can still be read: sloth state doctor --repair. It moves the damaged folder aside; a backup is put back with sloth state restore."; damaged.Hint() != want {
 		t.Errorf("%s", damaged.Hint())
 	}
 	if _, err := os.Stat(filepath.Join(dir, "000001.sst")); err != nil {

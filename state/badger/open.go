@@ -60,7 +60,7 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 
 // Hint is what to do next.
 func (e *DamagedError) Hint() string {
-	return fmt.Sprintf("To start with an empty state, move it away: mv %[1]s %[1]s.damaged. Or put a backup in its place.", e.Path)
+	return "To keep what can still be read: sloth state doctor --repair. It moves the damaged folder aside; a backup is put back with sloth state restore."
 }
 
 // NewerError is a store of a later version of sloth.

@@ -119,19 +119,23 @@ var errHeader = errors.New("a value has no header")
 
 // unpack returns an entry, and whether it has not expired.
 func unpack(item *badger.Item) (e state.Entry, live bool, err error) {
-	e.Key = string(item.Key()[len(userKey):])
 	err = item.Value(func(b []byte) error {
-		if len(b) < header {
-			return errHeader
-		}
-		e.Revision = state.Revision(binary.BigEndian.Uint64(b))
-		if at := binary.BigEndian.Uint64(b[8:]); at != 0 {
-			e.Expires = time.Unix(0, int64(at))
-		}
-		e.Value = append([]byte{}, b[header:]...)
-		return nil
+		e, live, err = parse(string(item.Key()[len(userKey):]), b)
+		return err
 	})
-	return e, e.Expires.IsZero() || time.Now().Before(e.Expires), err
+	return e, live, err
+}
+
+// parse reads a stored value.
+func parse(key string, b []byte) (e state.Entry, live bool, err error) {
+	if len(b) < header {
+		return e, false, errHeader
+	}
+	e.Key, e.Revision, e.Value = key, state.Revision(binary.BigEndian.Uint64(b)), append([]byte{}, b[header:]...)
+	if at := binary.BigEndian.Uint64(b[8:]); at != 0 {
+		e.Expires = time.Unix(0, int64(at))
+	}
+	return e, e.Expires.IsZero() || time.Now().Before(e.Expires), nil
 }
 
 // get returns ErrNotFound for what is not there or has expired.
@@ -291,6 +295,34 @@ func (s *Store) List(ctx context.Context, prefix string) iter.Seq2[state.Entry, 
 				return
 			}
 			page, rest, err = s.page(ctx, rest)
+		}
+	}
+}
+
+// Snapshot yields the entries under prefix as of one moment. The store stays
+// open for all of it, and the loop must not use it otherwise.
+func (s *Store) Snapshot(ctx context.Context, prefix string) iter.Seq2[state.Entry, error] {
+	return func(yield func(state.Entry, error) bool) {
+		enough := false
+		err := s.use(ctx, func(db *badger.DB) error {
+			return db.View(func(txn *badger.Txn) error {
+				it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(userKey + prefix)})
+				defer it.Close()
+				for it.Rewind(); it.Valid() && !enough; it.Next() {
+					if err := ctx.Err(); err != nil {
+						return err
+					}
+					e, live, err := unpack(it.Item())
+					if err != nil {
+						return err
+					}
+					enough = live && !yield(e, nil)
+				}
+				return nil
+			})
+		})
+		if err != nil && !enough {
+			yield(state.Entry{}, err)
 		}
 	}
 }

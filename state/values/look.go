@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/sloth-runner/sloth/state"
@@ -131,4 +132,15 @@ type LostError struct{ Name string }
 
 func (e *LostError) Error() string {
 	return fmt.Sprintf("the lock %q was lost: it was not renewed in time, and somebody else may have it now", e.Name)
+}
+
+// Check reports whether an entry of a store can be read, where it is one of
+// this package's. Those of others are theirs to judge.
+func Check(e state.Entry) error {
+	kind, key, _ := strings.Cut(e.Key, "/")
+	if kind != "value" && kind != "lock" && kind != "call" {
+		return nil
+	}
+	_, err := decode(e, key)
+	return err
 }
