@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/hostfile"
@@ -21,6 +22,11 @@ type Controller struct {
 	Files map[string]string      // by path below the script's folder
 	Modes map[string]fs.FileMode // 0644 where nothing is said
 	Links map[string]string
+
+	// Kept are the files of hosts that it was sent, by where they are.
+	Kept  map[string]string
+	mu    sync.Mutex
+	parts map[string][]byte
 }
 
 var _ modules.Services = (*Controller)(nil)

@@ -72,7 +72,7 @@ func outcomeOf(t *testing.T, mods []modules.Module, a archive, programs *Program
 	planned := r.byName(full, args)
 	r.plan = false
 	done := r.byName(full, args)
-	return r.diff(planned) + planned.err + "\n" + r.diff(done) + done.err + "\n" + look(t, root).text()
+	return r.diff(planned) + planned.err + "\n" + r.diff(done) + done.err + "\n" + look(t, root).text() + r.clean(r.controller.kept())
 }
 
 // byName makes one call without Lua.
