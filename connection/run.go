@@ -12,8 +12,14 @@ import (
 // failing that, the first failure of a writer or of stdin's source. A source
 // that blocks after the command's end holds Run up.
 func Run(ctx context.Context, conn Conn, c Command, stdin io.Reader, stdout, stderr io.Writer) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var first sync.Once
+	var failure error // of a writer or of stdin's source
+	fail := func(err error) {
+		first.Do(func() { failure = err })
+		cancel()
+	}
 	p, err := conn.Start(ctx, c)
 	if err != nil {
 		return err
@@ -27,7 +33,7 @@ func Run(ctx context.Context, conn Conn, c Command, stdin io.Reader, stdout, std
 			w := &watchedWriter{dst: dst}
 			_, _ = io.Copy(w, src)
 			if w.err != nil { // a reader's error is Wait's to tell
-				cancel(w.err)
+				fail(w.err)
 			}
 		})
 	}
@@ -38,7 +44,7 @@ func Run(ctx context.Context, conn Conn, c Command, stdin io.Reader, stdout, std
 			r := &watchedReader{src: stdin}
 			_, _ = io.Copy(p.Stdin(), r)
 			if r.err != nil {
-				cancel(r.err) // half an input must not look like a whole one
+				fail(r.err) // half an input must not look like a whole one
 				return
 			}
 		}
@@ -46,8 +52,8 @@ func Run(ctx context.Context, conn Conn, c Command, stdin io.Reader, stdout, std
 	})
 	err = p.Wait()
 	wg.Wait()
-	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) && !errors.Is(cause, context.Canceled) {
-		return cause
+	if failure != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		return failure // the command may have ended well before anybody noticed
 	}
 	return err
 }
