@@ -114,6 +114,13 @@ func (p *install) Check(ctx context.Context, v facts.Viewer) (modules.Diff, erro
 	if err != nil {
 		return d, err
 	}
+	if _, newestOnly := p.m.(pacman); newestOnly {
+		for _, w := range ask {
+			if w.version != latest && w.version != present && newest[w.name] != "" && !VersionMatches(newest[w.name], w.version) {
+				return d, fmt.Errorf("pacman has only the newest version of a package, which of %s is %s and not %s; pkg.install_local installs others", w.name, newest[w.name], w.version)
+			}
+		}
+	}
 	old := time.Since(p.m.refreshed(v)) > p.CacheAge
 	p.refresh = p.UpdateCache && old
 	for _, w := range ask {

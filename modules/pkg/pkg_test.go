@@ -229,10 +229,10 @@ func TestCommands(t *testing.T) {
 		do   verb
 		want string
 	}{
-		{rpm{"dnf"}, doInstall, "dnf -y install a b-2"}, {rpm{"yum"}, doRemove, "yum -y remove a b-2"}, {rpm{"dnf"}, doUpgrade, "dnf -y upgrade a b-2"},
-		{rpm{"zypper"}, doInstall, "zypper --non-interactive install --auto-agree-with-licenses a b=2"},
+		{rpm{"dnf"}, doInstall, "dnf -y --setopt=exit_on_lock=1 install a b-2"}, {rpm{"yum"}, doRemove, "yum -y --setopt=exit_on_lock=1 remove a b-2"}, {rpm{"dnf"}, doUpgrade, "dnf -y --setopt=exit_on_lock=1 upgrade a b-2"},
+		{rpm{"zypper"}, doInstall, "zypper --non-interactive install --auto-agree-with-licenses --oldpackage a b=2"},
 		{pacman{}, doInstall, "pacman --noconfirm -S --needed a b"}, {pacman{}, doAutoremove, "pacman --noconfirm -Rns a b"},
-		{apk{}, doInstall, "apk --no-progress --wait 300 add a b=2"}, {apk{}, doRemove, "apk --no-progress --wait 300 del a b=2"},
+		{apk{}, doInstall, "apk --no-progress add a b~2"}, {apk{}, doRemove, "apk --no-progress del a b~2"},
 		{brew{}, doInstall, "brew install a b@2"},
 	} {
 		if got := strings.Join(c.m.command(c.do, newOptions(), two), " "); got != c.want {

@@ -3,6 +3,7 @@ package pkg
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,7 +118,8 @@ func (r rpm) orphans(ctx context.Context, v facts.Viewer) ([]string, error) {
 }
 
 func (r rpm) command(do verb, _ options, pkgs []wish) []string {
-	argv := []string{r.tool, "-y"}
+	// They would wait for locks forever, and say so where nobody reads it.
+	argv := []string{r.tool, "-y", "--setopt=exit_on_lock=1"}
 	words := map[verb][]string{
 		doInstall: {"install"}, doLocal: {"install"}, doRemove: {"remove"}, doPurge: {"remove"},
 		doRefresh: {"makecache"}, doUpgrade: {"upgrade"}, doUpgradeAll: {"upgrade"},
@@ -132,6 +134,9 @@ func (r rpm) command(do verb, _ options, pkgs []wish) []string {
 		}
 	}
 	argv = append(argv, words[do]...)
+	if r.tool == "zypper" && do == doInstall && slices.ContainsFunc(pkgs, func(p wish) bool { return p.version != "" }) {
+		argv = append(argv, "--oldpackage") // a pin may go back
+	}
 	between := "-"
 	if r.tool == "zypper" {
 		between = "="

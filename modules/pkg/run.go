@@ -29,7 +29,15 @@ const (
 
 // busy is how the managers say that somebody else is at work.
 var busy = regexp.MustCompile(`(?i)could not get lock[^\n]*|unable to (?:acquire|lock)[^\n]*lock[^\n]*|waiting for (?:cache lock|process)[^\n]*|` +
-	`another app is currently holding[^\n]*|system management is locked[^\n]*|unable to lock database[^\n]*|could not lock database[^\n]*`)
+	`another app is currently holding[^\n]*|system management is locked[^\n]*|unable to lock database[^\n]*|could not lock database[^\n]*|` +
+	`existing lock[^\n]*another copy[^\n]*|[^\n]*transaction lock on[^\n]*|[^\n]*has already locked[^\n]*`)
+
+// done reports whether a manager's exit code says that all went well; zypper
+// has such that also tell of a reboot (102), of itself being new (103) and of
+// repositories that were left out (106).
+func done(m manager, code int) bool {
+	return code == 0 || m.name() == "zypper" && (code == 102 || code == 103 || code == 106)
+}
 
 // run lets the manager do something. It waits for locks, visibly.
 func run(ctx context.Context, mc modules.Machine, m manager, o options, argv []string) error {
@@ -62,7 +70,7 @@ func run(ctx context.Context, mc modules.Machine, m manager, o options, argv []s
 		if err != nil {
 			return err
 		}
-		if a.ExitCode == 0 {
+		if done(m, a.ExitCode) {
 			return nil
 		}
 		said := string(a.Stderr) + string(a.Stdout)
@@ -127,6 +135,9 @@ func complaint(a facts.Answer) string {
 	text := strings.ToValidUTF8(strings.Join(lines, "; "), "?")
 	if text == "" {
 		return tool.Failure(a, false)
+	}
+	if strings.Contains(text, "Held packages were changed") {
+		text += "; pkg.unhold them first"
 	}
 	if len(text) > maxComplaint {
 		text = strings.ToValidUTF8(text[:maxComplaint], "") + "…"

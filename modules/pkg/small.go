@@ -36,8 +36,27 @@ func words(text string, at int) map[string]string {
 }
 
 func (pacman) candidates(ctx context.Context, v facts.Viewer, names []string) (map[string]string, error) {
-	text, err := ask(ctx, v, []int{1}, append([]string{"pacman", "-Sp", "--nodeps", "--nodeps", "--print-format", "%n %v"}, names...)...)
-	return words(text, 1), err
+	// -Sp says nothing at all when it does not know one of them.
+	text, err := ask(ctx, v, []int{1}, append([]string{"pacman", "-Si", "--"}, names...)...)
+	return parseInfo(text), err
+}
+
+// parseInfo reads names and versions of pacman -Si. Of a package that several
+// repositories have the first one counts.
+func parseInfo(text string) map[string]string {
+	out := map[string]string{}
+	name := ""
+	for _, p := range pairs(text, " : ") {
+		switch p[0] {
+		case "Name":
+			name = p[1]
+		case "Version":
+			if _, twice := out[name]; !twice && name != "" {
+				out[name] = p[1]
+			}
+		}
+	}
+	return out
 }
 
 func (pacman) upgradable(ctx context.Context, v facts.Viewer) (map[string]string, error) {
@@ -199,12 +218,15 @@ func (a apk) upgradable(ctx context.Context, v facts.Viewer) (map[string]string,
 func (apk) orphans(context.Context, facts.Viewer) ([]string, error) { return nil, nil }
 
 func (apk) command(do verb, _ options, pkgs []wish) []string {
-	argv := append([]string{"apk", "--no-progress", "--wait", "300"}, map[verb][]string{
+	argv := append([]string{"apk", "--no-progress"}, map[verb][]string{
 		doInstall: {"add"}, doLocal: {"add", "--allow-untrusted"}, doRemove: {"del"}, doPurge: {"del", "--purge"}, doRefresh: {"update"},
 		doUpgrade: {"add", "--upgrade"}, doUpgradeAll: {"upgrade"}, doClean: {"cache", "clean"}, doAutoremove: {"fix"},
 	}[do]...)
 	for _, p := range pkgs {
-		if p.version != "" {
+		switch start, fuzzy := strings.CutSuffix(p.version, "*"); {
+		case fuzzy || p.version != "" && !strings.Contains(p.version, "-r"):
+			p.name += "~" + strings.TrimRight(start, ".") // 1.26.2-r0 is 1.26
+		case p.version != "":
 			p.name += "=" + p.version
 		}
 		argv = append(argv, p.name)
@@ -265,7 +287,13 @@ func (brew) refreshed(facts.Viewer) time.Time { return time.Time{} }
 
 func (brew) installed(ctx context.Context, v facts.Viewer, names []string) (map[string]string, error) {
 	text, err := ask(ctx, v, []int{1}, append([]string{"brew", "list", "--versions"}, names...)...)
-	return words(text, 1), err
+	out := map[string]string{}
+	for line := range strings.Lines(text) { // nginx 1.25.1 1.27.2
+		if f := strings.Fields(line); len(f) > 1 {
+			out[f[0]] = f[len(f)-1]
+		}
+	}
+	return out, err
 }
 
 func (brew) candidates(ctx context.Context, v facts.Viewer, names []string) (map[string]string, error) {
@@ -275,12 +303,27 @@ func (brew) candidates(ctx context.Context, v facts.Viewer, names []string) (map
 		if err != nil {
 			return nil, err
 		}
-		first, _, _ := strings.Cut(text, "\n") // "==> nginx: stable 1.27.2 (bottled), HEAD"
-		if f := strings.Fields(first); len(f) > 3 {
-			out[n] = strings.TrimSuffix(f[3], ",")
+		if version := parseBrew(text); version != "" {
+			out[n] = version
 		}
 	}
 	return out, nil
+}
+
+// parseBrew reads the version in the first line of brew info:
+//
+//	==> nginx: stable 1.27.2 (bottled), HEAD
+//	==> firefox: 119.0 (auto_updates)
+func parseBrew(text string) string {
+	first, _, _ := strings.Cut(text, "\n")
+	f := strings.Fields(first)
+	if len(f) < 3 || f[0] != "==>" {
+		return ""
+	}
+	if f[2] == "stable" && len(f) > 3 {
+		f[2] = f[3]
+	}
+	return strings.TrimSuffix(f[2], ",")
 }
 
 func (brew) upgradable(ctx context.Context, v facts.Viewer) (map[string]string, error) {

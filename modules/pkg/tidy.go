@@ -14,7 +14,8 @@ import (
 type clean struct {
 	options
 
-	m manager
+	m     manager
+	found []string
 }
 
 // Check looks for downloaded files.
@@ -24,42 +25,52 @@ func (c *clean) Check(_ context.Context, v facts.Viewer) (modules.Diff, error) {
 	if c.m, err = detect(v); err != nil {
 		return d, err
 	}
+	c.found = nil
 	for _, dir := range c.m.downloads() {
-		n, err := files(v, dir, 3)
+		found, err := files(v, dir, 3)
 		if err != nil {
 			return d, err
 		}
-		if n > 0 {
+		if n := len(found); n > 0 {
 			d.Add(modules.Change{What: dir, Before: fmt.Sprintf("%d package files", n), After: "none"})
 		}
+		c.found = append(c.found, found...)
 	}
 	return d, nil
 }
 
-// files counts package files below a folder.
-func files(v facts.Viewer, dir string, depth int) (int, error) {
+// files finds package files below a folder.
+func files(v facts.Viewer, dir string, depth int) ([]string, error) {
 	list, err := v.ReadDir(dir)
 	if hostfile.Missing(err) {
-		return 0, nil
+		return nil, nil
 	}
-	n := 0
+	var out []string
 	for _, st := range list {
 		switch {
 		case st.Mode.IsDir() && depth > 0 && st.Name != "partial":
 			below, err := files(v, filepath.Join(dir, st.Name), depth-1)
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
-			n += below
+			out = append(out, below...)
 		case st.Mode.IsRegular() && slices.Contains([]string{".deb", ".rpm", ".zst", ".xz", ".apk"}, filepath.Ext(st.Name)):
-			n++
+			out = append(out, filepath.Join(dir, st.Name))
 		}
 	}
-	return n, err
+	return out, err
 }
 
 // Apply removes them.
 func (c *clean) Apply(ctx context.Context, mc modules.Machine, _ modules.Diff) error {
+	if _, asks := c.m.(pacman); asks { // and takes no yes for an answer
+		for _, f := range c.found {
+			if err := mc.Remove(f); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	return run(ctx, mc, c.m, c.options, c.m.command(doClean, c.options, nil))
 }
 
