@@ -295,3 +295,24 @@ func Args(kv ...any) map[string]any {
 	}
 	return m
 }
+
+// Shared brings programs of modulestest, of whose calls only those are written
+// down that change something.
+func (h *Host) Shared(names ...string) {
+	h.t.Helper()
+	const folder = "../modulestest/programs"
+	head, err := os.ReadFile(filepath.Join(folder, "head.sh"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, name := range names {
+		script, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		text := "#!/bin/sh\nTOOL=" + name + " PROGRAMS=/nowhere\n" + string(head) + "\n" + string(script)
+		if err := os.WriteFile(filepath.Join(h.dir, "bin", name), []byte(text), 0o755); err != nil { //nolint:gosec // a program
+			h.t.Fatal(err)
+		}
+	}
+}
