@@ -15,13 +15,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-multierror"
+	"github.com/sloth-runner/sloth/cmd/sloth/remote"
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/inventory"
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/dsl"
 	"github.com/sloth-runner/sloth/lua/engine"
 	"github.com/sloth-runner/sloth/lua/goroutine"
-	"github.com/sloth-runner/sloth/modules/all"
 	"github.com/sloth-runner/sloth/runner"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/template"
@@ -41,6 +41,7 @@ type invocation struct {
 	what    string // "apply", "plan", "run"
 
 	fleet  *fleet
+	remote *remote.Connections
 	state  *stateAccess
 	runner *runner.Runner
 	show   render.Renderer
@@ -69,6 +70,8 @@ func (v *invocation) run(ctx context.Context) error {
 		return err
 	}
 	defer v.fleet.close()
+	v.openRemote(dir)
+	defer func() { _ = v.remote.Close() }()
 	v.fleet.addAliases(v.flags.hosts)
 
 	// First without effects: whatever is wrong is said before anything happens.
@@ -191,7 +194,7 @@ func newVM() *engine.VM {
 func (v *invocation) load(ctx context.Context, params map[string]any, values any, r *runner.Runner) (*dsl.Program, *engine.VM, error) {
 	vm := newVM()
 	o := dsl.Options{
-		Params: params, Values: values, Modules: all.Modules(), Inert: r == nil,
+		Params: params, Values: values, Modules: v.modules(), Inert: r == nil,
 		Prompt: func(_ context.Context, name string, secret bool) (string, error) {
 			text, err := v.app.ask(name+": ", secret)
 			if secret && err == nil {
@@ -286,7 +289,7 @@ func (v *invocation) options(dir string, params map[string]any, values any) runn
 		RunID: newRunID(time.Now()), Emit: newEventRedactor(v.app.redactor(), v.handle).handle, Secret: v.app.secrets.find, HostsByDefault: v.onHosts, DefaultPattern: v.flags.hosts,
 		Limit: v.flags.limit, AllowEmpty: v.flags.allowEmpty, Tags: v.flags.tags, SkipTags: v.flags.skipTags, StartAt: v.flags.startAt,
 		Forks: v.flags.forks, Check: v.flags.check, NoNested: v.flags.noNested, Params: params, Values: values, Root: dir,
-		Modules: all.Modules(), State: v.state.do, Require: dsl.Libraries(dir),
+		Modules: v.modules(), State: v.state.do, Require: dsl.Libraries(dir),
 		Render: template.Render,
 	}
 	if v.fleet.inv != nil {
