@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"sync"
@@ -65,6 +66,7 @@ type Dialer struct {
 	home, account string
 	accountErr    error
 	refusalPause  time.Duration // after the first refusal; doubles
+	resolver      *net.Resolver // nil: the system's
 
 	loadOnce sync.Once
 	loaded   *configFiles

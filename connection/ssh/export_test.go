@@ -3,6 +3,7 @@ package ssh
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -100,6 +101,9 @@ var Sanitized = clean
 
 // Hurry shortens the pauses between refusals.
 func (d *Dialer) Hurry() { d.refusalPause = time.Millisecond }
+
+// ResolveWith asks r for addresses.
+func (d *Dialer) ResolveWith(r *net.Resolver) { d.resolver = r }
 
 // Bastions is how many jump hosts are connected.
 func (d *Dialer) Bastions() int {

@@ -57,7 +57,7 @@ func (d *Dialer) tcp(ctx context.Context, e *endpoint) (net.Conn, error) {
 	if timeout == 0 {
 		timeout = d.config.ConnectTimeout
 	}
-	nd := net.Dialer{Timeout: timeout, KeepAlive: -1} // SSH has its own keep-alive
+	nd := net.Dialer{Timeout: timeout, KeepAlive: -1, Resolver: d.resolver} // SSH has its own keep-alive
 	if e.bind != "" {
 		ip := net.ParseIP(e.bind)
 		if ip == nil {
