@@ -257,6 +257,6 @@ func (c *Client) Inventory(ctx context.Context, what, arg string) (any, error) {
 
 // SetHostVar keeps a variable of this host for the run.
 func (c *Client) SetHostVar(ctx context.Context, key string, value any) error {
-	_, err := ask[any](ctx, c, "host.set", setArgs{key, value})
+	_, err := ask[any](ctx, c, "host.set", setArgs{key, packed.Carry(value)})
 	return err
 }
