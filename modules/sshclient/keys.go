@@ -35,13 +35,7 @@ func (p *pair) Validate() error {
 	if strings.ContainsAny(p.Comment, "\n\r\x00") {
 		return errors.New("comment must be one line")
 	}
-	switch {
-	case p.Bits == 0, p.Kind == "ed25519" && p.Bits == 256, p.Kind == "rsa" && p.Bits >= 2048 && p.Bits <= 8192,
-		p.Kind == "ecdsa" && (p.Bits == 256 || p.Bits == 384 || p.Bits == 521):
-		return nil
-	}
-	_, err := newKey(p.Kind, p.Bits)
-	return err
+	return checkBits(p.Kind, p.Bits)
 }
 
 // Repeats is true with force.
@@ -119,10 +113,8 @@ func (p *pair) Apply(ctx context.Context, m modules.Machine, _ modules.Diff) err
 		if err != nil {
 			return err
 		}
-		if p.public, err = publicKey(key.Public(), p.Comment); err != nil {
-			return err
-		}
-		data, err := marshal(key, p.Comment)
+		p.public = key.public(p.Comment)
+		data, err := key.marshal(p.Comment)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,9 @@ package sshclient
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -131,26 +134,39 @@ func TestLoadPrivateKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ec, err := newKey("ecdsa", 256)
+	ed, err := newKey("ed25519", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(ec)
+	ecKey, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	locked, err := ssh.MarshalPrivateKeyWithPassphrase(key, "mine", []byte("secret"))
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(ecKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, err := marshal(key, "mine")
+	sec1, err := x509.MarshalECPrivateKey(ecKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := publicKey(key.Public(), "")
+	ed8, err := x509.MarshalPKCS8PrivateKey(ed.ed)
 	if err != nil {
 		t.Fatal(err)
 	}
+	rsa8, err := x509.MarshalPKCS8PrivateKey(key.rsa)
+	if err != nil {
+		t.Fatal(err)
+	}
+	locked, err := ssh.MarshalPrivateKeyWithPassphrase(key.rsa, "mine", []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := key.marshal("mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := key.public("")
 	for _, c := range []struct {
 		name      string
 		data      []byte
@@ -160,7 +176,11 @@ func TestLoadPrivateKey(t *testing.T) {
 	}{
 		{"openssh", open, "ssh-rsa", "mine", false},
 		{"locked", pem.EncodeToMemory(locked), "ssh-rsa", "", true},
-		{"pkcs8", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), "ecdsa-sha2-nistp256", "", false},
+		{"pkcs1", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key.rsa)}), "ssh-rsa", "", false},
+		{"pkcs8 rsa", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: rsa8}), "ssh-rsa", "", false},
+		{"pkcs8 ec", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}), "ecdsa-sha2-nistp384", "", false},
+		{"pkcs8 ed25519", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: ed8}), "ssh-ed25519", "", false},
+		{"sec1", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1}), "ecdsa-sha2-nistp384", "", false},
 		{"old and locked", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("x")}), "", nil, true},
 	} {
 		out, err := query(t, "load_private_key", write(c.name, c.data))
@@ -172,6 +192,12 @@ func TestLoadPrivateKey(t *testing.T) {
 		kind, _ := got["type"].(string)
 		if kind != c.kind || got["comment"] != c.comment || got["encrypted"] != c.encrypted {
 			t.Errorf("%s: %v", c.name, got)
+		}
+		if !c.encrypted {
+			signer, err := ssh.ParsePrivateKey(c.data)
+			if err != nil || got["fingerprint"] != ssh.FingerprintSHA256(signer.PublicKey()) {
+				t.Errorf("%s: fingerprint %v, %v", c.name, got["fingerprint"], err)
+			}
 		}
 		if kind == "ssh-rsa" && got["fingerprint"] != want.Fingerprint() {
 			t.Errorf("%s: fingerprint %v, want %s", c.name, got["fingerprint"], want.Fingerprint())
@@ -224,10 +250,7 @@ func TestAuthorizedKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, err := publicKey(other.Public(), "bob")
-	if err != nil {
-		t.Fatal(err)
-	}
+	line := other.public("bob")
 	for key, want := range map[string]bool{sample: true, sample + " another comment": true, line.String(): false} {
 		out, err := query(t, "key_exists", "root", key, m{"path": path})
 		if err != nil || out[0] != want {
@@ -267,7 +290,7 @@ func FuzzReadPrivate(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	data, err := marshal(key, "c")
+	data, err := key.marshal("c")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/tool"
+	"github.com/sloth-runner/sloth/modules/spec"
 )
 
 // Provider does what the functions on connections ask for. Only the controller
@@ -74,9 +76,14 @@ func (h *handle) ID() string {
 
 // named reads the form with all arguments in one table, then wants what may
 // not be empty.
-func named[T any](made *T, h *handle, fresh func() any, needed func() error) error {
-	if err := tool.Named(made, h.Connection, fresh); err != nil {
-		return err
+func named(made any, h *handle, fresh func() any, needed func() error) error {
+	if m, ok := h.Connection.(map[string]any); ok && !tool.IsResult(m) {
+		// With something before it a table at the end is always the named arguments.
+		again, err := spec.Parse(modules.Func{New: fresh}, []any{nil, m}, "")
+		if err != nil {
+			return err
+		}
+		reflect.ValueOf(made).Elem().Set(reflect.ValueOf(again).Elem())
 	}
 	if h.ID() == "" {
 		return errors.New("connection must be what ssh.connect returned")
