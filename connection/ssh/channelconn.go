@@ -86,6 +86,9 @@ type hopLostError struct {
 
 func (e *hopLostError) Error() string { return "the jump host " + e.hop + ": " + e.err.Error() }
 func (e *hopLostError) Unwrap() error { return e.err }
+func (e *hopLostError) hint() string {
+	return "everything behind " + e.hop + " is cut off until it is back"
+}
 
 // Read is called by one goroutine at a time; what a forsaken call still reads
 // must not land in the caller's buffer.

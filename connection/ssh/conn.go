@@ -123,7 +123,7 @@ func (c *Conn) lost(op string) error {
 	case errors.Is(err, errClosed):
 		hint = ""
 	case errors.As(err, &hop):
-		hint = "everything behind " + hop.hop + " is cut off until it is back"
+		hint = hop.hint()
 	case broken(err):
 		err = errors.New("the connection broke")
 	}

@@ -131,6 +131,9 @@ func (d *Dialer) handshake(ctx context.Context, e *endpoint, link func(context.C
 		return nil, p.explain(err, auth)
 	}
 	w.loggedIn()
+	if auth.asked {
+		d.passwordWorked(e)
+	}
 	return newConn(d, e, w, client, chans, reqs), nil
 }
 
@@ -219,6 +222,7 @@ func (p *phases) explain(err error, auth *authenticator) error {
 	}
 	var timeout *timeoutError
 	var negotiation *ssh.AlgorithmNegotiationError
+	var hop *hopLostError
 	switch {
 	case errors.As(err, &timeout) && p.auth:
 		return fail(connection.ClassAuth, err, "the host's login is slow: DNS or a directory service it asks may be down")
@@ -230,10 +234,14 @@ func (p *phases) explain(err error, auth *authenticator) error {
 	case errors.As(err, &negotiation):
 		return negotiationError(e, negotiation)
 	case p.auth:
-		if broken(err) && len(auth.allowed) == 0 {
+		// sshd says why it gives up; an end without a word is the link's. Only
+		// with a password that may be wrong nobody should try again on that.
+		if broken(err) && (!auth.asked || p.d.wasLetIn(e)) {
 			return fail(connection.ClassTCP, fmt.Errorf("the connection broke during login: %w", err), "")
 		}
 		return auth.failure(err)
+	case errors.As(err, &hop):
+		return fail(connection.ClassTCP, err, hop.hint())
 	case broken(err) && p.complaint != nil:
 		what := "the ProxyCommand ended before the key exchange"
 		if said := p.complaint(); said != "" {
@@ -256,9 +264,10 @@ func (p *phases) explain(err error, auth *authenticator) error {
 	return fail(connection.ClassTCP, err, "")
 }
 
-// broken reports whether the other side went away.
+// broken reports whether the other side, or the way to it, went away.
 func broken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	var hop *hopLostError
+	return errors.As(err, &hop) || errors.Is(err, errLinkEnded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // negotiationError names the algorithms, and how to accept one.

@@ -81,6 +81,7 @@ type Dialer struct {
 	agents  map[string]*agentKeys
 	gates   map[string]*gate
 	bastion map[string]*bastion
+	letIn   map[string]bool // accounts that a password has opened
 	closed  bool
 }
 
@@ -106,6 +107,7 @@ func NewDialer(config Config) *Dialer {
 		config: config, home: config.Home, refusalPause: 100 * time.Millisecond,
 		warned: map[string]bool{}, keys: map[string]*keyFile{}, agents: map[string]*agentKeys{},
 		gates: map[string]*gate{}, bastion: map[string]*bastion{},
+		letIn: map[string]bool{},
 	}
 	u, err := user.Current()
 	if err != nil {
@@ -187,6 +189,19 @@ func (d *Dialer) warn(message string) {
 	if !seen && d.config.Warn != nil {
 		d.config.Warn(message)
 	}
+}
+
+func (d *Dialer) passwordWorked(e *endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.letIn[e.user+"@"+e.address()] = true
+}
+
+// wasLetIn reports whether the account's password is known to be right.
+func (d *Dialer) wasLetIn(e *endpoint) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.letIn[e.user+"@"+e.address()]
 }
 
 func (d *Dialer) getenv(name string) string { return os.Getenv(name) }

@@ -129,19 +129,13 @@ func TestJumpWays(t *testing.T) {
 func TestJumpErrors(t *testing.T) {
 	t.Parallel()
 	bastion := sshdtest.Start(t, sshdtest.Options{Name: "bastion"})
-	closed := sshdtest.Start(t, sshdtest.Options{Name: "closed", Config: []string{"AllowTcpForwarding no"}})
 	target := sshdtest.Start(t, sshdtest.Options{Name: "target"})
-	config := jumpConfig(t, "", bastion, closed, target)
+	config := jumpConfig(t, "", bastion, target)
 	dial := func(t *testing.T, target connection.Target) error {
 		t.Helper()
 		_, err := newDialer(t, ssh.Config{ConfigFile: config}).Dial(testContext(t), target)
 		return err
 	}
-	t.Run("forwarding forbidden", func(t *testing.T) {
-		expect(t, target, dial(t, connection.Target{Name: "target", Jump: "closed"}), connection.ClassTCP,
-			`dial {addr} through closed: the jump host closed forbids forwarding \(open failed\)`,
-			`set AllowTcpForwarding yes \(and PermitOpen\) in sshd_config on closed, or use another jump host`)
-	})
 	t.Run("nobody behind it", func(t *testing.T) {
 		err := dial(t, connection.Target{Name: "lost", Address: "127.0.0.1", Port: 1, Jump: "bastion"})
 		if ce := asError(t, err); ce.Class != connection.ClassTCP || ce.Error() != "dial 127.0.0.1:1 through bastion: the jump host cannot reach it: Connection refused" ||

@@ -235,7 +235,7 @@ func (b *bastion) forward(ctx context.Context, e *endpoint) (net.Conn, error) {
 		said := clean(refused.Message)
 		if refused.Reason == ssh.Prohibited {
 			return nil, fail(fmt.Errorf("the jump host %s forbids forwarding (%s)", b.name, said),
-				fmt.Sprintf("set AllowTcpForwarding yes (and PermitOpen) in sshd_config on %s, or use another jump host", b.name))
+				fmt.Sprintf("on %s check AllowTcpForwarding, DisableForwarding and PermitOpen in sshd_config, and no-port-forwarding and restrict in authorized_keys; or use another jump host", b.name))
 		}
 		return nil, fail(fmt.Errorf("the jump host cannot reach it: %s", said), fmt.Sprintf("check the address as seen from %s, and the firewall between them", b.name))
 	}
