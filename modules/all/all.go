@@ -13,6 +13,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/fileops"
 	"github.com/sloth-runner/sloth/modules/fs"
 	"github.com/sloth-runner/sloth/modules/git"
+	"github.com/sloth-runner/sloth/modules/hostname"
 	"github.com/sloth-runner/sloth/modules/http"
 	"github.com/sloth-runner/sloth/modules/infratest"
 	"github.com/sloth-runner/sloth/modules/knownhosts"
@@ -28,6 +29,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/sysctl"
 	"github.com/sloth-runner/sloth/modules/systemd"
 	"github.com/sloth-runner/sloth/modules/terraform"
+	"github.com/sloth-runner/sloth/modules/timezone"
 	"github.com/sloth-runner/sloth/modules/user"
 	"github.com/sloth-runner/sloth/modules/utils"
 	"github.com/sloth-runner/sloth/modules/validate"
@@ -50,6 +52,8 @@ func Modules() []modules.Module {
 		cron.Module(),
 		sysctl.Module(),
 		mount.Module(),
+		hostname.Module(),
+		timezone.Module(),
 		infratest.Module(),
 		waitfor.Module(),
 		http.Module(),

@@ -19,14 +19,19 @@ func exampleHost() map[string]string {
 		"/etc/shadow": "root:*:19000:0:99999:7:::\ndeploy:$6$a$b:19000:0:99999:7:::\nguest:!$6$a$b:19000:0:99999:7:::\n",
 
 		"/proc/sys/net/ipv4/ip_forward": "0\n", "/proc/sys/kernel/hostname": "web-01\n",
-		"/proc/self/mountinfo":   "1 0 8:1 / / rw,relatime - ext4 /dev/vda1 rw\n2 1 8:17 / /mnt/old rw,relatime - ext4 /dev/vdc1 rw\n",
-		"/etc/fstab":             "# <file system> <mount point> <type> <options> <dump> <pass>\n/dev/vda1 / ext4 defaults 0 1\n/dev/vdc1 /mnt/old ext4 defaults 0 2\n",
-		"/mnt/old/":              "",
+		"/proc/self/mountinfo":              "1 0 8:1 / / rw,relatime - ext4 /dev/vda1 rw\n2 1 8:17 / /mnt/old rw,relatime - ext4 /dev/vdc1 rw\n",
+		"/etc/fstab":                        "# <file system> <mount point> <type> <options> <dump> <pass>\n/dev/vda1 / ext4 defaults 0 1\n/dev/vdc1 /mnt/old ext4 defaults 0 2\n",
+		"/mnt/old/":                         "",
+		"/usr/share/zoneinfo/Europe/Berlin": "TZif2", "/etc/timezone": "Etc/UTC\n",
 		"/etc/sysctl.d/old.conf": "vm.swappiness = 1\n",
 		"/etc/cron.d/reports":    "#Ansible: old report\n0 5 * * * root /usr/local/bin/report\n",
 
 		"/etc/ssh/ssh_known_hosts":   "old.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy\n",
 		"/root/.ssh/authorized_keys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPt1MdqmbYEiaECdXDoAgDSYUulJuDnvFDG8TWutGXCy old\n",
+
+		"/etc/ufw/ufw.conf": "ENABLED=no\n", "/etc/default/ufw": "IPV6=no\n", "/etc/ufw/user.rules": "### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n",
+		"/etc/nftables.d/sloth.nft": nftTable, "/run/standin/nft": nftTable, "/etc/nftables.conf": "include \"/etc/nftables.d/sloth.nft\"\n",
+		"/etc/systemd/system/sysinit.target.wants/nftables.service": "",
 
 		"/etc/apt/sources.list.d/old-tools.list": "deb https://old.example.com stable main\n", "/etc/yum.repos.d/": "", "/etc/zypp/repos.d/": "",
 
@@ -44,3 +49,26 @@ func exampleHost() map[string]string {
 		"/etc/systemd/system/oldapp.service": "[Service]\nExecStart=/usr/bin/oldapp\n",
 	}
 }
+
+// nftTable is what the module firewall writes for two rules.
+const nftTable = `# Written by sloth (firewall). The table is replaced as a whole.
+# policy {"incoming":"deny","outgoing":"allow"}
+table inet sloth
+delete table inet sloth
+table inet sloth {
+	chain input {
+		type filter hook input priority 0; policy drop;
+		ct state established,related accept
+		iif "lo" accept
+		meta l4proto { icmp, ipv6-icmp } accept
+		ip6 saddr fe80::/10 udp dport 546 accept
+		# rule {"action":"allow","direction":"in","proto":"tcp","port":"22"}
+		tcp dport 22 accept
+		# rule {"action":"allow","direction":"in","proto":"tcp","port":"8080"}
+		tcp dport 8080 accept
+	}
+	chain output {
+		type filter hook output priority 0; policy accept;
+	}
+}
+`
