@@ -705,6 +705,20 @@ function exec.script(path, args) end
 ---@field name? string The package file on the host
 ---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
 
+---@class pkg.hold.args
+---@field name? string[]|string The packages
+---@field names? string[]|string The packages
+---@field package? string[]|string The packages
+---@field packages? string[]|string The packages
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
+---@class pkg.unhold.args
+---@field name? string[]|string The packages
+---@field names? string[]|string The packages
+---@field package? string[]|string The packages
+---@field packages? string[]|string The packages
+---@field lock_timeout? string|number How long to wait while another process holds the package manager's lock
+
 ---@class pkg.search.args
 ---@field text? string What to look for in names and descriptions
 ---@field query? string What to look for in names and descriptions
@@ -792,6 +806,22 @@ function pkg.autoremove(args) end
 ---@param args? pkg.install_local.args
 ---@return {success: boolean, changed: boolean, message: string, diff: table[]}
 function pkg.install_local(path, args) end
+
+---Keep packages at the version they have, whatever is upgraded.
+---
+---    pkg.hold("openssl")
+---@param name string[]|string|pkg.hold.args The packages
+---@param args? pkg.hold.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.hold(name, args) end
+
+---Undo hold.
+---
+---    pkg.unhold("curl")
+---@param name string[]|string|pkg.unhold.args The packages
+---@param args? pkg.unhold.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pkg.unhold(name, args) end
 
 ---Find packages by name and description.
 ---
@@ -2229,6 +2259,53 @@ function mount.get(path) end
 ---@param fstype? string|mount.list.args Only those of this type
 ---@return any # list of what get returns
 function mount.list(fstype) end
+
+---@class hostname.set.args
+---@field name? string The name, with or without a domain
+---@field hosts? boolean Let /etc/hosts say that 127.0.1.1 is this name, as Debian does
+
+---The name of the host; raises when it is no name that RFC 1123 allows.
+---@class hostnamelib
+hostname = {}
+
+---Name the host, in /etc/hostname and in the running kernel.
+---
+---    hostname.set("web-02")
+---@param name string|hostname.set.args The name, with or without a domain
+---@param args? hostname.set.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function hostname.set(name, args) end
+
+---Return the name that the running kernel has, and the one of /etc/hostname.
+---
+---    local now, at_boot = hostname.get()
+---@return any # text, and text or nil
+function hostname.get() end
+
+---@class timezone.set.args
+---@field name? string The zone, such as Europe/Berlin; without it the zone stays
+---@field zone? string The zone, such as Europe/Berlin; without it the zone stays
+---@field timezone? string The zone, such as Europe/Berlin; without it the zone stays
+---@field hwclock? "UTC"|"local" Whether the hardware clock runs in UTC or in the local time; without it that stays
+---@field rtc? "UTC"|"local" Whether the hardware clock runs in UTC or in the local time; without it that stays
+
+---The time zone of the host; raises when it does not know the zone.
+---@class timezonelib
+timezone = {}
+
+---Set the time zone: the link /etc/localtime, and /etc/timezone where there is one. Programs that run, such as cron, learn of it when they start again.
+---
+---    timezone.set("Europe/Berlin")
+---@param name? string|timezone.set.args The zone, such as Europe/Berlin; without it the zone stays
+---@param args? timezone.set.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function timezone.set(name, args) end
+
+---Return the time zone of the host; nil when /etc/localtime names none.
+---
+---    local zone = timezone.get()
+---@return any # text or nil
+function timezone.get() end
 
 ---@class infra_test.file_exists.args
 ---@field path? string The file or folder; links are followed
