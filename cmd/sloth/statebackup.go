@@ -151,4 +151,3 @@ func (x *stateCommand) unlocked(ctx context.Context) error {
 	}
 	return nil
 }
-

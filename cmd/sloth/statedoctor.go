@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -77,12 +78,13 @@ func (x *stateCommand) examine(ctx context.Context) error {
 	return nil
 }
 
-// diskUse is the size of a folder's files; what vanishes meanwhile is none.
+// diskUse is what a folder's files take of the disk, which for logs is less
+// than their size. What vanishes meanwhile is none.
 func diskUse(dir string) (n int64) {
 	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
 			if info, err := os.Lstat(filepath.Join(dir, d.Name())); err == nil {
-				n += info.Size()
+				n += info.Sys().(*syscall.Stat_t).Blocks * 512
 			}
 		}
 		return nil

@@ -57,9 +57,19 @@ the command is ended. The exit code is the command's.`,
 func (x *stateCommand) command(ctx context.Context, args []string) (int, error) {
 	c := exec.CommandContext(ctx, args[0], args[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = x.app.stdin, x.app.stdout, x.app.stderr
-	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+	// At a terminal it stays in the group that may read from there; elsewhere
+	// all that it started is ended with it.
+	whom := 1
+	if !terminal(x.app.stdin) {
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		whom = -1
+	}
+	c.Cancel = func() error { return syscall.Kill(whom*c.Process.Pid, syscall.SIGTERM) }
 	c.WaitDelay = endWithin
 	err := c.Run()
+	if ctx.Err() != nil && whom < 0 && c.Process != nil {
+		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) // whoever did not heed it
+	}
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

@@ -149,10 +149,11 @@ func stateSetting(path string) (string, error) {
 }
 
 // openStore returns the store of a place. Nothing is opened or connected before
-// its first use; what says what this process does, for those who wait for it.
+// its first use; what says what this process does, for those who wait for it,
+// and wait how long a call waits for others, or for a cluster to answer.
 func (a *app) openStore(p statePlace, what string, wait time.Duration) state.Store {
 	if p.etcd != nil {
-		return etcd.New(etcd.Options{Place: p.etcd, Password: func(context.Context) (string, error) {
+		return etcd.New(etcd.Options{Place: p.etcd, Timeout: max(wait, 0), Password: func(context.Context) (string, error) {
 			return a.askSecret(fmt.Sprintf("Password of %s for %s: ", p.etcd.User, p))
 		}})
 	}
