@@ -2,21 +2,19 @@ package runner_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/connection/faultproxy"
 	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/connection/shim/shimtest"
 	"github.com/sloth-runner/sloth/connection/ssh"
 	"github.com/sloth-runner/sloth/connection/sshdtest"
 	"github.com/sloth-runner/sloth/lua/bind"
@@ -32,31 +30,6 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// builtShim is the worker that the tests put on their hosts, built once.
-var builtShim = sync.OnceValues(func() (binaries, error) {
-	dir, err := os.MkdirTemp("", "sloth-shim-*")
-	if err != nil {
-		return binaries{}, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "sloth-shim")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "../cmd/sloth-shim")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return binaries{}, fmt.Errorf("build the shim: %w\n%s", err, out)
-	}
-	data, err := os.ReadFile(path)
-	sum := sha256.Sum256(data)
-	return binaries{data, hex.EncodeToString(sum[:])}, err
-})
-
-type binaries struct {
-	data []byte
-	hash string
-}
-
-func (b binaries) For(string, string) ([]byte, string, error) { return b.data, b.hash, nil }
-
 // fleet is a few real servers, and an inventory of nothing but them.
 type fleet struct {
 	t       *testing.T
@@ -66,11 +39,16 @@ type fleet struct {
 	dialer  *ssh.Dialer
 	pool    *connection.Pool
 	store   *mem.Store
+
+	shims    shim.Binaries
+	runID    string
+	proxies  map[string]*faultproxy.Proxy
+	patience time.Duration // for broken links
 }
 
 func newFleet(t *testing.T, n int, o sshdtest.Options) *fleet {
 	t.Helper()
-	f := &fleet{t: t, servers: map[string]*sshdtest.Server{}, vars: map[string]map[string]any{}, store: mem.New()}
+	f := &fleet{t: t, servers: map[string]*sshdtest.Server{}, vars: map[string]map[string]any{}, store: mem.New(), shims: shimtest.Binaries(t), runID: "test"}
 	for i, s := range sshdtest.StartAll(t, n, o) {
 		name := fmt.Sprintf("h%d", i+1)
 		f.servers[name] = s
@@ -106,16 +84,26 @@ func (f *fleet) Address(host string) string {
 }
 func (f *fleet) Become(string) string { return "" }
 
-func (f *fleet) open(ctx context.Context, host string) (runner.Session, error) {
-	b, err := builtShim()
+func (f *fleet) open(ctx context.Context, host string, o runner.SessionOptions) (runner.Session, error) {
+	target := f.servers[host].Target()
+	if p := f.proxies[host]; p != nil {
+		target = p.Target(target)
+	}
+	c, err := f.pool.Get(ctx, target)
 	if err != nil {
 		return nil, err
 	}
-	c, err := f.pool.Get(ctx, f.servers[host].Target())
+	s, err := shim.Open(ctx, c, shim.Options{
+		Host: host, RunID: f.runID, Binaries: f.shims, Durable: o.Durable, Adopt: o.Adopt, Settle: o.Settle, Link: o.Link, ReconnectFor: f.patience,
+		Redial: func(ctx context.Context, broken connection.Conn) (connection.Conn, error) {
+			broken.Close()
+			return f.pool.Get(ctx, target)
+		},
+	})
 	if err != nil {
-		return nil, err
+		return nil, err // not a nil session in a full interface
 	}
-	return shim.Open(ctx, c, shim.Options{Host: host, RunID: "test", Binaries: b})
+	return s, nil
 }
 
 // ran is what a run showed.
@@ -139,8 +127,13 @@ func (f *fleet) runIn(dir, script string, change ...func(*runner.Options)) *ran 
 	defer vm.Close()
 	vals := values.New(f.store, "test")
 	o := runner.Options{
-		RunID: "test", VM: vm, Hosts: f, Open: f.open, HostsByDefault: true, Root: dir, Modules: all.Modules(),
-		Emit: func(e event.Event) { out.events = append(out.events, e) }, State: vals.Do, Require: dsl.Libraries(dir),
+		RunID: f.runID, VM: vm, Hosts: f, Open: f.open, HostsByDefault: true, Root: dir, Modules: all.Modules(),
+		Emit: func(e event.Event) { out.events = append(out.events, e) }, State: func(ctx context.Context, call, op string, args []any) ([]any, error) {
+			if call == "" {
+				return vals.Do(ctx, op, args)
+			}
+			return vals.DoOnce(ctx, call, op, args)
+		}, Require: dsl.Libraries(dir),
 		Render: template.Render,
 	}
 	for _, c := range change {

@@ -10,8 +10,10 @@ import (
 
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/connection/wire"
 	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/runlog"
 	"github.com/sloth-runner/sloth/runner/service"
 	"github.com/sloth-runner/sloth/runner/step"
 )
@@ -43,7 +45,7 @@ func (r *Runner) session(ctx context.Context, l *hostLink) (Session, error) {
 	l.once.Do(func() {
 		go func() {
 			defer close(l.ready)
-			l.sess, l.err = r.opt.Open(r.ctx, l.host)
+			l.sess, l.err = r.opt.Open(r.ctx, l.host, r.sessionOptions(l))
 		}()
 	})
 	select {
@@ -54,13 +56,43 @@ func (r *Runner) session(ctx context.Context, l *hostLink) (Session, error) {
 	}
 }
 
+// SessionOptions is what a run asks of a session with a host.
+type SessionOptions struct {
+	// Durable is nil where the worker is to end with its link.
+	Durable *wire.Durable
+	Adopt   map[string]shim.Handler
+	Settle  func() error
+	Link    func(err error)
+}
+
+func (r *Runner) sessionOptions(l *hostLink) SessionOptions {
+	o := SessionOptions{Durable: r.durable()}
+	if o.Durable == nil {
+		return o
+	}
+	o.Adopt, o.Settle = r.adoptions(l), r.opt.Record.Sync
+	o.Link = func(err error) {
+		if err == nil {
+			r.notice("notice", "%s: reconnected", l.host)
+			return
+		}
+		r.notice("warn", "%s: the link broke (%v); reconnecting, what had begun goes on there", l.host, err)
+	}
+	return o
+}
+
 // close ends the session; the run's context has ended an opening under way.
-func (l *hostLink) close() {
+func (l *hostLink) close(leave bool) {
 	l.once.Do(func() { close(l.ready) })
 	<-l.ready
-	if l.err == nil && l.sess != nil {
-		l.sess.Close()
+	if l.err != nil || l.sess == nil {
+		return
 	}
+	if leave {
+		_ = l.sess.Leave() // it ends as a broken link does
+		return
+	}
+	l.sess.Close()
 }
 
 // lose tells once that a host cannot be used any more.
@@ -81,38 +113,106 @@ func failureOf(err error) event.Failure {
 	return event.Failure{Class: string(connection.ClassTask), Message: err.Error()}
 }
 
-// runRemote executes cells of one host as one segment.
+// runRemote executes cells of one host, as one segment. Where the worker dies
+// under it, what had not begun is sent again to the next one.
 func (r *Runner) runRemote(ctx context.Context, host string, cells []*cell, p outputsOf, done func(*cell, step.Result)) {
+	bad := map[string]bool{} // tasks that failed here
+	settle := func(c *cell, res step.Result) {
+		if res.Status.Bad() && !res.Ignored {
+			bad[c.node.task.Name] = true
+		}
+		done(c, res)
+	}
+	for {
+		kept := cells[:0:0]
+		for _, c := range cells {
+			if d := dependsOnOne(c, bad); d != "" {
+				settle(c, step.Result{Status: event.Skipped, NotRun: true, Message: "depends on " + d + ", which failed here"})
+				bad[c.node.task.Name] = true
+				continue
+			}
+			kept = append(kept, c)
+		}
+		cells, err := r.recall(ctx, host, kept, settle)
+		if err != nil {
+			f := failureOf(err)
+			for _, c := range kept {
+				done(c, step.Result{Status: event.Failed, NotRun: true, Message: f.Message, Failure: &f})
+			}
+			return
+		}
+		if len(cells) == 0 {
+			return
+		}
+		if cells = r.sendOnce(ctx, host, cells, p, settle); len(cells) == 0 {
+			return
+		}
+	}
+}
+
+func dependsOnOne(c *cell, bad map[string]bool) string {
+	for _, d := range c.node.deps {
+		if bad[d.task.Name] {
+			return d.task.Name
+		}
+	}
+	return ""
+}
+
+// sendOnce sends cells and settles them. It returns those that had not begun
+// when their worker died.
+func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p outputsOf, settle func(*cell, step.Result)) []*cell {
 	seg, blobs, err := r.segment(host, cells, p)
 	if err != nil {
 		f := failureOf(err)
 		for _, c := range cells {
-			done(c, step.Result{Status: event.Failed, NotRun: true, Message: f.Message, Failure: &f})
+			settle(c, step.Result{Status: event.Failed, NotRun: true, Message: f.Message, Failure: &f})
 		}
-		return
+		return nil
 	}
 	l := r.link(host)
-	j := &job{r: r, link: l, id: seg.ID, cells: map[string]*cell{}, done: done, depth: cells[0].node.depth}
+	j := &job{r: r, link: l, id: seg.ID, list: cells, cells: map[string]*cell{}, done: settle, depth: cells[0].node.depth, shown: map[string]bool{}, begun: map[string]bool{}}
 	for i, c := range cells {
 		j.cells[c.id] = c
 		j.become = j.become || seg.Steps[i].Become != ""
 	}
 	results, err := j.run(ctx, seg, blobs)
+	var lost *shim.Lost
+	if errors.As(err, &lost) {
+		results = found(lost, seg.ID, j.steps())
+		for _, res := range results {
+			if c := j.cells[res.ID]; c != nil && !j.hasShown(res.ID) {
+				r.emit(endOf(c, res, res.Message))
+			}
+		}
+	}
+	ended := map[string]bool{}
 	for _, res := range results {
 		if c := j.cells[res.ID]; c != nil {
+			ended[c.id] = true
+			r.write(host, c.node.task.Name, res)
 			for _, name := range res.Notified {
 				r.handlers.notify(host, name)
 			}
-			done(c, res)
+			settle(c, res)
 		}
 	}
-	if err == nil {
-		return
+	if err == nil || lost != nil {
+		if j.sent {
+			r.over(seg.ID)
+		}
+		var left []*cell
+		for _, c := range cells {
+			if lost != nil && !ended[c.id] && !j.hasShown(c.id) {
+				left = append(left, c)
+			}
+		}
+		return left
 	}
-	res := j.failed(ctx, err)
 	for _, c := range cells {
-		done(c, res)
+		settle(c, j.failed(ctx, c, err))
 	}
+	return nil
 }
 
 // job is one segment in flight.
@@ -121,10 +221,27 @@ type job struct {
 	link   *hostLink
 	id     string
 	depth  int
-	become bool             // a step of it runs as another user
+	become bool // a step of it runs as another user
+	list   []*cell
 	cells  map[string]*cell // by step id
 	done   func(*cell, step.Result)
 	sess   Session
+	sent   bool // it may have arrived
+
+	mu    sync.Mutex
+	begun map[string]bool // steps that the host said have begun
+	shown map[string]bool // and that have ended
+}
+
+func (j *job) hasShown(id string) bool { j.mu.Lock(); defer j.mu.Unlock(); return j.shown[id] }
+
+// steps are the job's steps as they are written down.
+func (j *job) steps() []runlog.Step {
+	out := make([]runlog.Step, len(j.list))
+	for i, c := range j.list {
+		out[i] = runlog.Step{ID: c.id, Task: c.node.task.Name, NoLog: c.node.task.NoLog, Nested: c.node.nested}
+	}
+	return out
 }
 
 func (j *job) run(ctx context.Context, seg step.Segment, blobs []blob) ([]step.Result, error) {
@@ -138,6 +255,13 @@ func (j *job) run(ctx context.Context, seg step.Segment, blobs []blob) ([]step.R
 			return nil, err
 		}
 	}
+	if rec := j.r.opt.Record; rec != nil && j.r.durable() != nil {
+		if err := rec.Send(runlog.Sent{Host: j.link.host, Job: seg.ID, Steps: j.steps(), Depth: j.depth, Become: j.become}); err != nil {
+			j.r.recordFailed(err)
+			return nil, err
+		}
+	}
+	j.sent = true
 	j.r.track(j, true)
 	defer j.r.track(j, false)
 	body, err := sess.Do(ctx, shim.Job{ID: seg.ID, Kind: "segment", Body: seg}, j)
@@ -153,7 +277,7 @@ func (j *job) run(ctx context.Context, seg step.Segment, blobs []blob) ([]step.R
 }
 
 // failed says what a step without a result is, after its job ended with err.
-func (j *job) failed(ctx context.Context, err error) step.Result {
+func (j *job) failed(ctx context.Context, c *cell, err error) step.Result {
 	switch {
 	case errors.Is(context.Cause(ctx), errWorkflowTimeout):
 		return step.Result{Status: event.Timeout, NotRun: true, Message: "the workflow's timeout ended it"}
@@ -161,6 +285,12 @@ func (j *job) failed(ctx context.Context, err error) step.Result {
 		return step.Result{Status: event.Cancelled, NotRun: true, Message: "cancelled"}
 	}
 	f := j.r.lose(j.link, err)
+	j.mu.Lock()
+	begun := j.begun[c.id]
+	j.mu.Unlock()
+	if begun && connection.Unreachable(err) {
+		return step.Result{ID: c.id, Status: event.Unknown, Message: "the host was lost while this step ran: " + f.Message, Failure: &f}
+	}
 	status := event.Unreachable
 	if !connection.Unreachable(err) {
 		status = event.Failed
@@ -187,6 +317,21 @@ func (j *job) Event(kind string, body []byte) {
 	if e = Attribute(e, j.link.host, task); e == nil {
 		return
 	}
+	j.mu.Lock()
+	switch e.(type) {
+	case event.TaskStarted:
+		if j.begun != nil {
+			j.begun[c.id] = true
+		}
+	case event.TaskDone:
+		if j.shown != nil {
+			j.shown[c.id] = true
+		}
+		j.r.past.mu.Lock()
+		j.r.past.told[c.id] = true
+		j.r.past.mu.Unlock()
+	}
+	j.mu.Unlock()
 	j.r.emit(e)
 	// With no_log the event is silent about what the result has.
 	if d, ok := e.(event.TaskDone); ok && !c.node.task.NoLog {
@@ -233,7 +378,7 @@ func Attribute(e event.Event, host, task string) event.Event {
 
 // Call serves what the host asks for.
 func (j *job) Call(ctx context.Context, name string, body []byte) ([]byte, error) {
-	s := &services{r: j.r, host: j.link.host, depth: j.depth, mayBecome: j.become}
+	s := &services{r: j.r, host: j.link.host, depth: j.depth, mayBecome: j.become, call: j.r.opt.RunID + "/" + j.link.host + "/" + shim.CallID(ctx)}
 	return service.Dispatch(ctx, s, name, body)
 }
 

@@ -2,11 +2,13 @@ package runner
 
 import (
 	"context"
+	"sync"
 
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/engine"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/runlog"
 	"github.com/sloth-runner/sloth/runner/step"
 	lua "github.com/yuin/gopher-lua"
 )
@@ -26,7 +28,14 @@ func (p *plan) runCells(ctx context.Context, host string, cells []*cell, done fu
 // its variables with the file that defined it.
 func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, returned func([]lua.LValue)) step.Result {
 	t := c.node.task
-	c.id = r.identity(t.Name, Local, "", nil)
+	if err := r.identify(c, Local); err != nil {
+		f := failureOf(err)
+		return step.Result{Status: event.Failed, NotRun: true, Message: f.Message, Failure: &f}
+	}
+	if res, ok := r.known(ctx, c.id); ok {
+		r.tellAgain(c, res)
+		return res
+	}
 	spec := r.baseSpec(c.node)
 	spec.ID, spec.Params = c.id, r.params
 	fillDeps(&spec, c, outputs, nil)
@@ -42,7 +51,17 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 			return r.opt.VM, step.TaskCallbacks(t), func() {}, nil
 		},
 	}
+	if rec := r.opt.Record; rec != nil && !r.opt.Check {
+		var once sync.Once
+		var err error
+		o.Env.Effect = func(context.Context, string) error {
+			once.Do(func() { err = rec.Begin(runlog.Outcome{Host: Local, Task: t.Name, Step: c.id}) })
+			r.recordFailed(err)
+			return err
+		}
+	}
 	res := step.Execute(ctx, o, spec)
+	r.write(Local, t.Name, res)
 	r.world.Add(1)
 	for _, name := range res.Notified {
 		r.handlers.notify(Local, name)

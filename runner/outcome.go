@@ -13,9 +13,13 @@ type outcome struct {
 	timeout     bool
 	unreachable bool
 	unknown     bool
+	locked      bool
 	maxFail     bool
 	interrupted bool
 }
+
+// lock counts a failure that was somebody else's lock.
+func (o *outcome) lock() { o.mu.Lock(); o.locked = true; o.mu.Unlock() }
 
 // fail counts a status that was not ignored.
 func (o *outcome) fail(s event.Status) {
@@ -57,6 +61,8 @@ func (o *outcome) verdict() (event.Status, int) {
 		return event.Failed, 2
 	case o.unreachable:
 		return event.Unreachable, 4
+	case o.locked:
+		return event.Failed, 6
 	}
 	return event.Success, 0
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/runlog"
 )
 
 // Hosts is what a run knows of the inventory.
@@ -39,6 +41,10 @@ type Session interface {
 	PutBlob(ctx context.Context, hash string, data []byte) error
 	Do(ctx context.Context, job shim.Job, h shim.Handler) ([]byte, error)
 	Cancel(job, step string, hard bool) error
+	// Adopted waits for a job of SessionOptions.Adopt.
+	Adopted(ctx context.Context, job string) ([]byte, error)
+	// Leave ends the session and lets the worker go on.
+	Leave() error
 	Close() error
 }
 
@@ -51,9 +57,24 @@ type Options struct {
 
 	// Open starts a worker on host. Errors of class *connection.Error make the
 	// host unreachable.
-	Open func(ctx context.Context, host string) (Session, error)
+	Open func(ctx context.Context, host string, o SessionOptions) (Session, error)
 	// Emit sees every event of the run, numbered by order, from one goroutine.
 	Emit func(event.Event)
+
+	// Record is where the run is written down, so that it outlives links, workers
+	// and this process; nil: it outlives none. Key seals what hosts keep, Owner
+	// says for people who this is.
+	Record *runlog.Log
+	Key    []byte
+	Owner  string
+	// Before is what an earlier controller of this run wrote down; nil: there was
+	// none. Steps that are done are not run again, and unknown ones only with
+	// RerunUnknown.
+	Before       *runlog.Story
+	RerunUnknown bool
+	// LockWait is how long to wait for another run that changes the same host;
+	// negative: hosts are not locked.
+	LockWait time.Duration
 
 	// HostsByDefault says that a task without a host runs on the workflow's
 	// hosts (apply); otherwise it runs on the controller (run).
@@ -75,7 +96,8 @@ type Options struct {
 	Root    string // the script's folder: controller-side files are below it
 
 	// State performs one operation of the state module.
-	State func(ctx context.Context, op string, args []any) ([]any, error)
+	// call names the call for good where it may come twice; empty: it does not.
+	State func(ctx context.Context, call, op string, args []any) ([]any, error)
 	// Secret finds a secret by name.
 	Secret func(ctx context.Context, name string) (string, error)
 	// Render renders a template; nil: templates are refused.
@@ -112,7 +134,9 @@ type Runner struct {
 	jobs     map[*job]bool
 	active   map[*scheduler]bool
 	stopped  string
+	leaving  bool
 	kill     context.CancelFunc
+	past     past
 
 	outcome outcome
 }
@@ -134,6 +158,7 @@ func New(ctx context.Context, o Options) (*Runner, error) {
 		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
 	}
 	r.overlay = machine.NewOverlay(r.machine)
+	r.recollect(o.Before)
 	go func() {
 		defer close(r.pumped)
 		for e := range r.events {
@@ -158,11 +183,15 @@ func (r *Runner) Close() error {
 			r.cancel()
 		}
 	}
+	r.mu.Lock()
+	leave := r.leaving
+	r.mu.Unlock()
 	for _, l := range links {
-		wg.Go(l.close)
+		wg.Go(func() { l.close(leave) })
 	}
 	wg.Wait()
 	r.cancel()
+	r.past.wg.Wait()
 	close(r.events)
 	<-r.pumped
 	return r.root.close()
@@ -183,7 +212,10 @@ func (r *Runner) Progress(host, what string, done, total int64) {
 }
 
 // Begin opens the stream for a file that does things while it loads.
-func (r *Runner) Begin() { r.emit(event.RunStarted{RunID: r.opt.RunID, Check: r.opt.Check}) }
+func (r *Runner) Begin() {
+	r.emit(event.RunStarted{RunID: r.opt.RunID, Check: r.opt.Check})
+	r.adopt()
+}
 
 // End closes the stream of a run without a workflow, and gives the exit code.
 func (r *Runner) End(start time.Time, err error) int { return r.end(start, err) }
@@ -208,6 +240,37 @@ func (r *Runner) Stop(hard bool) {
 	if hard && r.kill != nil {
 		r.kill()
 	}
+}
+
+// Detach ends the run here and lets the hosts go on with what they were sent.
+// It gives the hosts that have something under way.
+func (r *Runner) Detach() []string {
+	r.mu.Lock()
+	r.leaving = true
+	r.stopped = "left"
+	r.outcome.interrupt()
+	var hosts []string
+	for j := range r.jobs {
+		if !slices.Contains(hosts, j.link.host) {
+			hosts = append(hosts, j.link.host)
+		}
+	}
+	links := slices.Collect(maps.Values(r.hosts))
+	for s := range r.active {
+		go s.stop(r.stopped)
+	}
+	r.mu.Unlock()
+	for _, l := range links {
+		select {
+		case <-l.ready:
+			if l.err == nil && l.sess != nil {
+				go func() { _ = l.sess.Leave() }() // its jobs end with an error, and the run with them
+			}
+		default:
+		}
+	}
+	slices.Sort(hosts)
+	return hosts
 }
 
 // RunWorkflow runs w and returns the exit code for the process. The events tell
@@ -238,6 +301,8 @@ func (r *Runner) RunWorkflow(ctx context.Context, w *dsl.Workflow, handlers []*d
 		defer stop()
 	}
 	r.emit(event.RunStarted{RunID: r.opt.RunID, Workflow: w.Name, Tasks: p.taskNames(), Hosts: p.hostNames(), Check: r.opt.Check})
+	r.trust(p)
+	r.adopt()
 	err = p.run(ctx)
 	if err == nil && errors.Is(context.Cause(ctx), errWorkflowTimeout) {
 		err = fmt.Errorf("the workflow %q did not end within %s", w.Name, w.Config.Timeout)

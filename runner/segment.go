@@ -117,7 +117,11 @@ func usesAllHosts(t *dsl.Task, dep string) bool {
 
 // segment is what host is sent for cells, and the contents that go ahead.
 func (r *Runner) segment(host string, cells []*cell, outputs outputsOf) (step.Segment, []blob, error) {
-	seg := step.Segment{ID: r.identity("segment", host, cells[0].node.task.Name, nil), Host: r.host(host), Check: r.opt.Check, Values: packed.Carry(r.opt.Values)}
+	id := r.identity("segment", host, cells[0].node.task.Name, nil)
+	if r.opt.Before != nil { // a worker may remember those of earlier controllers
+		id = fmt.Sprintf("%s.%d", id, len(r.opt.Before.Resumed))
+	}
+	seg := step.Segment{ID: id, Host: r.host(host), Check: r.opt.Check, Values: packed.Carry(r.opt.Values)}
 	seg.Host.Vars = packed.CarryMap(seg.Host.Vars)
 	b := &builder{r: r, seg: &seg, host: host, have: map[string]bool{}}
 	here := map[string]bool{}
@@ -146,7 +150,9 @@ func (b *builder) add(c *cell, outputs outputsOf, here map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	c.id = r.identity(t.Name, b.host, "", snap.digest[:])
+	if err := r.identify(c, b.host); err != nil {
+		return err
+	}
 	spec := r.baseSpec(c.node)
 	spec.ID, spec.Become, spec.Params = c.id, r.become(t, b.host), r.params
 	if len(t.Callbacks()) > 0 || t.Vars != nil {

@@ -22,6 +22,7 @@ type services struct {
 	depth int    // how many :run() this caller is nested in
 	// mayBecome says that the caller runs as another user already.
 	mayBecome bool
+	call      string // names the call for good; empty: it cannot come twice
 }
 
 var _ modules.Services = (*services)(nil)
@@ -30,7 +31,7 @@ func (s *services) State(ctx context.Context, op string, args []any) ([]any, err
 	if s.r.opt.State == nil {
 		return nil, errors.New("state is not available in this command")
 	}
-	return s.r.opt.State(ctx, op, args)
+	return s.r.opt.State(ctx, s.call, op, args)
 }
 
 func (s *services) File(_ context.Context, src string) (modules.File, error) {

@@ -255,7 +255,11 @@ func (p *plan) record(c *cell) {
 		})
 	}
 	if !res.Ignored && res.Status.Bad() {
-		p.r.outcome.fail(res.Status)
+		if f := res.Failure; f != nil && f.Class == "lock" {
+			p.r.outcome.lock()
+		} else {
+			p.r.outcome.fail(res.Status)
+		}
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 type app struct {
 	stdin          *os.File
 	stdout, stderr io.Writer
-	state          string // --state
+	args           []string // the command line, without the program
+	state          string   // --state
 
 	mu sync.Mutex // one question at a time
 
@@ -53,7 +54,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetCompletionCommandGroupID("more")
 	for group, commands := range map[string][]*cobra.Command{
 		"run":  {newApply(a), newPlan(a), newExec(a), newPing(a), newRun(a)},
-		"look": {newList(a), newValidate(a), newFacts(a), newInventory(a)},
+		"look": {newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a)},
 		"more": {newSecret(a), newState(a), newInit(a), newVersion(a)},
 	} {
 		for _, c := range commands {

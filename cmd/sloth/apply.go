@@ -12,8 +12,16 @@ func newApply(a *app) *cobra.Command {
 		Use:     "apply FILE.sloth [WORKFLOW]",
 		Short:   "Bring hosts into the state that a file describes",
 		Example: "  sloth apply -i hosts.yaml site.sloth\n  sloth apply -i hosts.yaml -l 'web-*' -b site.sloth",
-		Args:    cobra.RangeArgs(1, 2),
+		Args: func(c *cobra.Command, args []string) error {
+			if f.resume != "" && len(args) == 0 {
+				return nil
+			}
+			return cobra.RangeArgs(1, 2)(c, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return a.resumeAsBefore(cmd.Context(), f.resume, f.rerunUnknown)
+			}
 			v := &invocation{app: a, flags: f, file: args[0], onHosts: true, what: "apply"}
 			if len(args) == 2 {
 				v.workflow = args[1]
@@ -25,6 +33,7 @@ func newApply(a *app) *cobra.Command {
 		},
 	}
 	f.add(c.Flags(), "")
+	f.addDurable(c.Flags())
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "with --check: exit 3 when there are changes")
 	c.MarkFlagsMutuallyExclusive("tags", "start-at-task")
 	return c
@@ -60,6 +69,9 @@ func newRun(a *app) *cobra.Command {
 		Example: "  sloth run -f deploy.sloth -v values.yaml\n  sloth run -f deploy.sloth --param version=1.2 --output json",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if file == "" && f.resume != "" {
+				return a.resumeAsBefore(cmd.Context(), f.resume, f.rerunUnknown)
+			}
 			if file == "" {
 				return withHint(fmt.Errorf("no file is named"), "Name it with -f: sloth run -f deploy.sloth.")
 			}
@@ -72,6 +84,7 @@ func newRun(a *app) *cobra.Command {
 	}
 	fs := c.Flags()
 	f.add(fs, "fv")
+	f.addDurable(fs)
 	fs.StringVarP(&file, "file", "f", "", "the .sloth `file`")
 	fs.BoolVar(&f.step, "interactive", false, "ask before each task")
 	return c

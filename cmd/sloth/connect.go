@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"os/user"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/sloth-runner/sloth/connection/ssh"
 	"github.com/sloth-runner/sloth/connection/wire"
 	"github.com/sloth-runner/sloth/inventory"
+	"github.com/sloth-runner/sloth/runner"
 )
 
 // fleet is the hosts of one command: the inventory and the way to each.
@@ -262,13 +264,26 @@ func (fl *fleet) becomeOf(l inventory.Login) (who string, how wire.Become) {
 }
 
 // session opens a worker on host.
-func (fl *fleet) session(ctx context.Context, host, runID string, check bool) (*shim.Session, error) {
+func (fl *fleet) session(ctx context.Context, host, runID string, check bool, run runner.SessionOptions) (*shim.Session, error) {
 	c, l, err := fl.conn(ctx, host)
 	if err != nil {
 		return nil, err
 	}
 	_, how := fl.becomeOf(l)
-	o := shim.Options{Host: host, RunID: runID, Binaries: fl.shims, Check: check, Verify: fl.flags.verifyShim, Become: how}
+	if run.Durable != nil {
+		// One machine may be in the inventory under several names.
+		sum := sha256.Sum256([]byte(host))
+		runID = fmt.Sprintf("%s-%x", runID, sum[:4])
+	}
+	o := shim.Options{Host: host, RunID: runID, Binaries: fl.shims, Check: check, Verify: fl.flags.verifyShim, Become: how,
+		Durable: run.Durable, Adopt: run.Adopt, Settle: run.Settle, Link: run.Link, ReconnectFor: fl.flags.reconnectFor}
+	if run.Durable != nil {
+		o.Redial = func(ctx context.Context, broken connection.Conn) (connection.Conn, error) {
+			broken.Close()
+			c, _, err := fl.conn(ctx, host)
+			return c, err
+		}
+	}
 	if fl.progress != nil {
 		o.Progress = func(done, total int64) { fl.progress(host, done, total) }
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sloth-runner/sloth/connection/shim"
 	"github.com/sloth-runner/sloth/modules/packed"
+	"github.com/sloth-runner/sloth/runner"
 	"github.com/spf13/cobra"
 )
 
@@ -68,7 +69,7 @@ func (x *adhoc) facts(ctx context.Context, hosts, names []string) error {
 }
 
 func (x *adhoc) factsOf(ctx context.Context, host string, names []string) (map[string]any, error) {
-	s, err := x.fleet.session(ctx, host, "facts", true)
+	s, err := x.fleet.session(ctx, host, "facts", true, runner.SessionOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type hostFlags struct {
 	allowEmpty bool
 	verifyShim bool
 
+	reconnectFor time.Duration
+
 	become       bool
 	becomeUser   string
 	becomeMethod string
@@ -92,6 +94,16 @@ type runFlags struct {
 	stack     string
 	waitLock  time.Duration
 	detailed  bool
+
+	resume       string
+	rerunUnknown bool
+}
+
+// addDurable adds what a run that changes something has, and a plan has not.
+func (f *runFlags) addDurable(fs *pflag.FlagSet) {
+	fs.StringVar(&f.resume, "resume", "", "go on with this `run`: what is done is not run again")
+	fs.BoolVar(&f.rerunUnknown, "rerun-unknown", false, "with --resume: run steps again whose outcome nobody knows")
+	fs.DurationVar(&f.reconnectFor, "reconnect-for", 0, "how long to try when the link to a host breaks (default 2m)")
 }
 
 func (f *runFlags) add(fs *pflag.FlagSet, without string) {
@@ -114,5 +126,5 @@ func (f *runFlags) add(fs *pflag.FlagSet, without string) {
 	fs.BoolVar(&f.step, "step", false, "ask before each task")
 	fs.BoolVar(&f.noNested, "no-nested", false, "refuse tasks that hosts ask to run elsewhere")
 	fs.StringVar(&f.stack, "stack", "", "the `name` that state belongs to")
-	fs.DurationVar(&f.waitLock, "wait-lock", 0, "how long to wait for state that another process uses")
+	fs.DurationVar(&f.waitLock, "wait-lock", 0, "how long to wait for state or a host that another run uses")
 }

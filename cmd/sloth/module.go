@@ -105,7 +105,7 @@ func (h *calls) code() int {
 }
 
 func (h *calls) on(ctx context.Context, fl *fleet, run, host string, args map[string]any) error {
-	s, err := fl.session(ctx, host, run, false)
+	s, err := fl.session(ctx, host, run, false, runner.SessionOptions{})
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func newPing(a *app) *cobra.Command {
 
 func (x *adhoc) ping(ctx context.Context, host string) render.HostOutput {
 	out := render.HostOutput{Host: host}
-	s, err := x.fleet.session(ctx, host, "ping", true)
+	s, err := x.fleet.session(ctx, host, "ping", true, runner.SessionOptions{})
 	if err != nil {
 		out.Failure = failureOf(err)
 		return out

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/sloth-runner/sloth/lua/goroutine"
 	"github.com/sloth-runner/sloth/runner"
 	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/runlog"
 	"github.com/sloth-runner/sloth/runner/template"
 	lua "github.com/yuin/gopher-lua"
 	"golang.org/x/term"
@@ -45,6 +47,9 @@ type invocation struct {
 	state  *stateAccess
 	runner *runner.Runner
 	show   render.Renderer
+	record *runlog.Log
+	runID  string
+	left   atomic.Bool // by the third Ctrl-C
 	ended  event.RunDone
 	change bool
 }
@@ -132,9 +137,13 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		vm = fresh
 	}
 	opts.VM = vm
+	if err := v.openRecord(&opts); err != nil {
+		return err
+	}
+	v.runID = opts.RunID
 	r, err := runner.New(ctx, opts)
 	if err != nil {
-		return err
+		return errors.Join(err, v.closeRecord(true))
 	}
 	v.runner = r
 	v.fleet.progress = func(host string, done, total int64) { r.Progress(host, "upload sloth-shim", done, total) }
@@ -162,6 +171,9 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		code = exitFailed
 	}
 	err = r.Close()
+	if e := v.closeRecord(v.left.Load()); err == nil {
+		err = e
+	}
 	if e := v.show.Close(); err == nil {
 		err = e
 	}
@@ -295,8 +307,8 @@ func (v *invocation) options(dir string, params map[string]any, values any) runn
 	if v.fleet.inv != nil {
 		o.Hosts = fleetHosts{v.fleet}
 	}
-	o.Open = func(ctx context.Context, host string) (runner.Session, error) {
-		s, err := v.fleet.session(ctx, host, o.RunID, v.flags.check)
+	o.Open = func(ctx context.Context, host string, so runner.SessionOptions) (runner.Session, error) {
+		s, err := v.fleet.session(ctx, host, v.runID, v.flags.check, so)
 		if err != nil {
 			return nil, err // not a nil session in a full interface
 		}
@@ -346,6 +358,9 @@ func (v *invocation) handle(e event.Event) {
 	case event.RunDone:
 		v.ended = e
 	}
+	if v.record != nil {
+		v.record.Event(e)
+	}
 	v.show.Handle(e)
 }
 
@@ -368,10 +383,17 @@ func (v *invocation) interrupts(r *runner.Runner) func() {
 					fmt.Fprintln(v.app.stderr, "\nstopping after the current steps; press Ctrl-C again to end them")
 					r.Stop(false)
 				case n <= 2:
-					fmt.Fprintln(v.app.stderr, "\nending the current steps; press Ctrl-C again to leave at once")
+					fmt.Fprintln(v.app.stderr, "\nending the current steps; press Ctrl-C again to leave the hosts alone with them")
 					r.Stop(true)
+				case n == 3:
+					v.left.Store(true)
+					hosts := r.Detach()
+					fmt.Fprintf(v.app.stderr, "\nleaving; ")
+					if len(hosts) > 0 {
+						fmt.Fprintf(v.app.stderr, "what had begun goes on on %s. ", strings.Join(hosts, ", "))
+					}
+					fmt.Fprintf(v.app.stderr, "Go on with `sloth runs resume %s`\n", v.runID)
 				default:
-					fmt.Fprintln(v.app.stderr, "\nleft; what still runs on the hosts ends when they notice")
 					os.Exit(exitInterrupted)
 				}
 			}

@@ -54,13 +54,20 @@ func (a *app) whoLocks(what string) string {
 	return fmt.Sprintf("%s, pid %d, %s", what, os.Getpid(), me())
 }
 
-// do performs one operation of the state module.
-func (s *stateAccess) do(ctx context.Context, op string, args []any) ([]any, error) {
+// do performs one operation of the state module, and one that has a name only
+// once.
+func (s *stateAccess) do(ctx context.Context, call, op string, args []any) ([]any, error) {
 	s.once.Do(s.open)
 	if s.err != nil {
 		return nil, s.err
 	}
-	out, err := s.vals.Do(ctx, op, args)
+	var out []any
+	var err error
+	if call == "" || s.check {
+		out, err = s.vals.Do(ctx, op, args)
+	} else {
+		out, err = s.vals.DoOnce(ctx, call, op, args)
+	}
 	return out, hintInside(err)
 }
 

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -20,6 +21,15 @@ const (
 // long names the services whose calls take as long as somebody else's work or a
 // transfer: they end with their job, and others do not wait for them.
 var long = map[string]bool{"run": true, "file": true, "flush": true, "assert": true}
+
+type callKey struct{}
+
+// CallID names the call that a Handler serves, for good: one that comes again
+// after a broken link, or to another controller, has the same name.
+func CallID(ctx context.Context) string {
+	id, _ := ctx.Value(callKey{}).(string)
+	return id
+}
 
 // receive serves everything the worker says until the link ends.
 func (s *Session) receive(p *process) error {
@@ -142,7 +152,9 @@ func (s *Session) welcomed(body []byte) error {
 	if w.Refused != "" {
 		return s.refused(w)
 	}
+	s.mu.Lock()
 	s.greet = w
+	s.mu.Unlock()
 	close(s.welcome)
 	return nil
 }
@@ -222,6 +234,10 @@ func (s *Session) answer(link *process, c wire.Call) ([]byte, error) {
 	}
 	stop := context.AfterFunc(s.ctx, p.cancel)
 	defer stop()
+	s.mu.Lock()
+	worker := sha256.Sum256(fmt.Appendf(nil, "%s %d", s.greet.BootID, s.greet.PID))
+	s.mu.Unlock()
+	ctx = context.WithValue(ctx, callKey{}, fmt.Sprintf("%x-%d", worker[:6], c.ID))
 	if c.Stream != 0 {
 		out, err := link.wire.Outgoing(c.Stream)
 		if err != nil {

@@ -30,7 +30,9 @@ type Durable struct {
 	Resume bool `msgpack:"r,omitempty"`
 	// From is the number of the last event that arrived; later ones are repeated.
 	From uint64 `msgpack:"f,omitempty"`
-	// Owner is who runs this and from where, for others who wait.
+	// Run is the run's name on the controller, which several hosts share; Owner is
+	// who runs it and from where. Both are for others who wait.
+	Run   string `msgpack:"n,omitempty"`
 	Owner string `msgpack:"o,omitempty"`
 	// Lock asks that nobody else changes the host meanwhile; LockWait, in
 	// seconds, is how long to wait for somebody who does. 0: not at all.

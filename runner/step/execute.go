@@ -269,6 +269,10 @@ func failed(err error) Result {
 
 func failureOf(err error) *event.Failure {
 	f := &event.Failure{Class: classTask, Message: err.Error()}
+	var c interface{ FailureClass() string }
+	if errors.As(err, &c) {
+		f.Class = c.FailureClass()
+	}
 	var e *engine.Error
 	if errors.As(err, &e) {
 		// What wraps the error says more than its own message.

@@ -99,7 +99,7 @@ func (e *executor) open(w *run, name string) error {
 	h.Become = wire.Become{} // an executor becomes nobody, and needs no password
 	if d := h.Durable; d != nil {
 		// It keeps no journal, but its user's lock.
-		h.Durable = &wire.Durable{Lock: d.Lock, LockWait: d.LockWait, Owner: d.Owner}
+		h.Durable = &wire.Durable{Run: d.Run, Lock: d.Lock, LockWait: d.LockWait, Owner: d.Owner}
 	}
 	h.Env = maps.Clone(h.Env)
 	if l, ok := os.LookupEnv("LC_ALL"); ok { // the way there had another

@@ -33,8 +33,8 @@ type keeper struct {
 	records  atomic.Uint64
 	mu       sync.Mutex // guards what follows
 	journal  *journal.Journal
-	begun    map[string]bool
-	deferred bool // an end is not on the disk yet
+	begun    map[string]bool // job/step
+	deferred bool            // an end is not on the disk yet
 }
 
 // runIDs are the names that a folder may get from a controller.
@@ -50,12 +50,14 @@ func (r *run) claim(w *wire.Welcome) {
 	}
 	k.begun = map[string]bool{}
 	first := journal.Record{Kind: journal.Run, Time: time.Now().Unix(), Boot: w.BootID, RunID: h.RunID, Owner: h.Durable.Owner}
-	var err error
-	if h.Durable.Resume {
-		if dir := front.FindRun(h.RunID); dir != "" {
-			if err = k.resume(dir, h.Durable.Key, w); err != nil {
-				return
-			}
+	switch dir := front.FindRun(h.RunID); {
+	case dir == "":
+	case !h.Durable.Resume:
+		w.Refused = "there is a run of that name already, in " + dir
+		return
+	default:
+		if k.resume(dir, h.Durable.Key, w) != nil {
+			return // w says why
 		}
 	}
 	if k.dir == "" {
@@ -90,7 +92,7 @@ func (k *keeper) resume(dir string, key []byte, w *wire.Welcome) error {
 	w.Records = uint64(len(records))
 	for _, o := range journal.Outcomes(records) {
 		w.Found = append(w.Found, wire.Found{Step: o.Step, Job: o.Job, Boot: o.Boot, Ended: o.Ended, Result: o.Result})
-		k.begun[o.Step] = true
+		k.begun[o.Job+"/"+o.Step] = true
 	}
 	return nil
 }
@@ -200,7 +202,7 @@ func (k *keeper) listen(r *run) error {
 func (k *keeper) begin(job, step string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.journal == nil || k.begun[step] {
+	if k.journal == nil || k.begun[job+"/"+step] {
 		return nil
 	}
 	if err := k.append(journal.Record{Kind: journal.Begin, Time: time.Now().Unix(), Boot: bootID(), Job: job, Step: step}); err != nil {
@@ -210,7 +212,7 @@ func (k *keeper) begin(job, step string) error {
 	if err := k.journal.Sync(); err != nil {
 		return fmt.Errorf("record that this step begins in %s: %w", k.dir, err)
 	}
-	k.begun[step] = true
+	k.begun[job+"/"+step] = true
 	return nil
 }
 
@@ -219,7 +221,7 @@ func (k *keeper) begin(job, step string) error {
 func (k *keeper) end(job, step string, result []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.journal == nil || !k.begun[step] {
+	if k.journal == nil || !k.begun[job+"/"+step] {
 		return nil
 	}
 	k.deferred = true

@@ -49,6 +49,9 @@ type lockError struct{ who string }
 
 func (e *lockError) Error() string { return "the host is being changed by " + e.who }
 
+// FailureClass makes the step's failure one of its own kind.
+func (e *lockError) FailureClass() string { return lockClass }
+
 // lockPath is where this user's lock is; the folder is made.
 func lockPath() (string, error) {
 	var problems []error
@@ -64,7 +67,7 @@ func lockPath() (string, error) {
 
 // take gets the lock, waiting for as long as d allows; say hears what it waits
 // for. It is got once and kept.
-func (t *targetLock) take(ctx context.Context, run string, d *wire.Durable, say func(string)) error {
+func (t *targetLock) take(ctx context.Context, d *wire.Durable, say func(string)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.file != nil || t.err != nil {
@@ -80,12 +83,15 @@ func (t *targetLock) take(ctx context.Context, run string, d *wire.Durable, say 
 		f, err := lockFile(path)
 		if err == nil {
 			t.file = f
-			return t.sign(run, d.Owner)
+			return t.sign(d.Run, d.Owner)
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("lock the host: %w", err)
 		}
-		who := heldBy(path)
+		who, run := heldBy(path)
+		if run != "" && run == d.Run {
+			return nil // the same run, which knows this machine under another name too
+		}
 		if !time.Now().Before(limit) {
 			t.err = &lockError{who}
 			return t.err
@@ -130,12 +136,13 @@ func readHolder(path string) (holder, error) {
 	return h, json.Unmarshal(text, &h)
 }
 
-func heldBy(path string) string {
+// heldBy says who holds the lock, for people, and which run that is.
+func heldBy(path string) (who, run string) {
 	h, err := readHolder(path)
 	if err != nil || h.Run == "" {
-		return "another run"
+		return "another run", ""
 	}
-	return fmt.Sprintf("run %.100q of %.100q since %s", h.Run, h.Owner, h.Since.Format(time.DateTime))
+	return fmt.Sprintf("run %.100s of %.100s since %s", h.Run, h.Owner, h.Since.Format(time.DateTime)), h.Run
 }
 
 // locked takes the host's lock for the run, where it asked for that.
@@ -144,7 +151,7 @@ func (r *run) locked(ctx context.Context, j *job, where event.Where) error {
 	if d == nil || !d.Lock {
 		return nil
 	}
-	return r.lock.take(ctx, r.hello.RunID, d, func(message string) {
+	return r.lock.take(ctx, d, func(message string) {
 		kind, body, err := event.Encode(event.Log{Where: where, Level: "notice", Message: message})
 		if err == nil {
 			r.emit(j.id, kind, body)

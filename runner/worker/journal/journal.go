@@ -283,12 +283,13 @@ type Outcome struct {
 // Outcomes gives the steps that had begun, in order.
 func Outcomes(records []Record) []Outcome {
 	var out []Outcome
-	at := map[string]int{}
+	at := map[[2]string]int{} // a step that failed may be in another job again
 	for _, r := range records {
-		i, known := at[r.Step]
+		key := [2]string{r.Job, r.Step}
+		i, known := at[key]
 		switch {
 		case r.Kind == Begin && !known:
-			at[r.Step] = len(out)
+			at[key] = len(out)
 			out = append(out, Outcome{Step: r.Step, Job: r.Job, Boot: r.Boot})
 		case r.Kind == End && known:
 			out[i].Ended, out[i].Result = true, r.Result

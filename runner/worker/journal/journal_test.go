@@ -21,8 +21,8 @@ func written(t testing.TB) string {
 		t.Fatal(err)
 	}
 	for _, r := range []journal.Record{
-		{Kind: journal.Begin, Step: "a", Job: "j", Boot: "b1"}, {Kind: journal.End, Step: "a", Result: []byte("done")},
-		{Kind: journal.Begin, Step: "b", Job: "j", Boot: "b1"}, {Kind: journal.End, Step: "b", Result: []byte("bad")},
+		{Kind: journal.Begin, Step: "a", Job: "j", Boot: "b1"}, {Kind: journal.End, Step: "a", Job: "j", Result: []byte("done")},
+		{Kind: journal.Begin, Step: "b", Job: "j", Boot: "b1"}, {Kind: journal.End, Step: "b", Job: "j", Result: []byte("bad")},
 		{Kind: journal.Begin, Step: "c", Job: "j", Boot: "b1"},
 	} {
 		if err := j.Append(r); err != nil {
@@ -45,7 +45,7 @@ func TestReadsWhatWasWritten(t *testing.T) {
 	if len(got) != 3 || !got[0].Ended || string(got[1].Result) != "bad" || got[2].Ended || got[2].Boot != "b1" {
 		t.Fatalf("%+v", got)
 	}
-	if err := j.Append(journal.Record{Kind: journal.End, Step: "c"}); err != nil {
+	if err := j.Append(journal.Record{Kind: journal.End, Step: "c", Job: "j"}); err != nil {
 		t.Fatal(err)
 	}
 	j.Close()

@@ -1,0 +1,365 @@
+package runner
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/lua/dsl"
+	"github.com/sloth-runner/sloth/modules/packed"
+	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/runlog"
+	"github.com/sloth-runner/sloth/runner/step"
+	lua "github.com/yuin/gopher-lua"
+)
+
+// past is what is known of steps from an earlier controller of the same run, and
+// what its hosts still have to tell.
+type past struct {
+	mu    sync.Mutex
+	known map[string]step.Result
+	owed  map[string]*adopted            // by step: its job goes on, or its end is on the host
+	jobs  map[string]map[string]*adopted // by host, by job
+	told  map[string]bool                // steps whose end was shown
+	wg    sync.WaitGroup                 // adoptions
+	once  sync.Once
+}
+
+// adopted is a job that an earlier controller sent and whose results it never
+// saw.
+type adopted struct {
+	sent *runlog.Sent
+	done chan struct{} // closed when its steps are known as far as they ever will be
+}
+
+// recollect reads what the record of an earlier controller says.
+func (r *Runner) recollect(s *runlog.Story) {
+	p := &r.past
+	p.known, p.owed, p.jobs, p.told = map[string]step.Result{}, map[string]*adopted{}, map[string]map[string]*adopted{}, map[string]bool{}
+	if s == nil {
+		return
+	}
+	for _, o := range s.Steps {
+		res := step.Result{ID: o.Step, Status: event.Unknown, Message: "the controller ended while this step ran on it"}
+		if !o.Began && packed.Unmarshal(o.Result, &res) != nil {
+			res = step.Result{ID: o.Step, Status: event.Unknown, Message: "what the record says of this step cannot be read"}
+		}
+		p.learn(res)
+	}
+	for _, sent := range s.Sent {
+		if sent.Over {
+			continue
+		}
+		a := &adopted{sent: sent, done: make(chan struct{})}
+		if p.jobs[sent.Host] == nil {
+			p.jobs[sent.Host] = map[string]*adopted{}
+		}
+		p.jobs[sent.Host][sent.Job] = a
+		for _, st := range sent.Steps {
+			p.owed[st.ID] = a
+		}
+	}
+}
+
+// learn keeps an outcome that makes a step not run again.
+func (p *past) learn(res step.Result) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if res.Status == event.Success || res.Status == event.Unknown || res.Status.Bad() && res.Ignored {
+		p.known[res.ID] = res
+	}
+}
+
+// adopt takes over the jobs that hosts still have from an earlier controller.
+// It returns at once.
+func (r *Runner) adopt() { r.past.once.Do(r.adoptAll) }
+
+func (r *Runner) adoptAll() {
+	for host, jobs := range r.past.jobs {
+		r.past.wg.Go(func() {
+			l := r.link(host)
+			sess, err := r.session(r.ctx, l)
+			for id, a := range jobs {
+				r.adoptJob(l, sess, err, id, a)
+			}
+		})
+	}
+}
+
+func (r *Runner) adoptJob(l *hostLink, sess Session, err error, id string, a *adopted) {
+	defer close(a.done)
+	var results []step.Result
+	if err == nil {
+		var body []byte
+		if body, err = sess.Adopted(r.ctx, id); err == nil {
+			err = packed.Unmarshal(body, &results)
+		}
+	}
+	var lost *shim.Lost
+	switch {
+	case errors.As(err, &lost):
+		results = found(lost, id, a.sent.Steps)
+	case err != nil:
+		f := r.lose(l, err)
+		for _, s := range a.sent.Steps {
+			results = append(results, step.Result{ID: s.ID, Status: event.Unknown, Message: "nobody knows how this step ended: " + f.Message, Failure: &f})
+		}
+	}
+	tasks := map[string]string{}
+	for _, s := range a.sent.Steps {
+		tasks[s.ID] = s.Task
+	}
+	for _, res := range results {
+		task, ours := tasks[res.ID]
+		if !ours {
+			continue
+		}
+		r.write(a.sent.Host, task, res)
+		r.past.learn(res)
+	}
+	if err == nil || lost != nil {
+		r.over(id)
+	}
+}
+
+// found turns what a journal has of a job into results. A step that had begun
+// and not ended is unknown; one that had not begun is in no result.
+func found(l *shim.Lost, job string, steps []runlog.Step) []step.Result {
+	if l.Blind {
+		out := make([]step.Result, len(steps))
+		for i, s := range steps {
+			out[i] = unknown(s.ID, l)
+		}
+		return out
+	}
+	var out []step.Result
+	for _, f := range l.Found {
+		if f.Job != job {
+			continue
+		}
+		var res step.Result
+		if !f.Ended || packed.Unmarshal(f.Result, &res) != nil {
+			res = unknown(f.Step, l)
+		}
+		res.ID = f.Step
+		out = append(out, res)
+	}
+	return out
+}
+
+func unknown(id string, l *shim.Lost) step.Result {
+	why := "interrupted: the worker was ended while this step ran"
+	hint := "Look at the host. If the step may run again: --resume RUN --rerun-unknown."
+	switch {
+	case l.Rebooted:
+		why = "interrupted: the host was restarted while this step ran"
+	case l.Blind:
+		why = "the worker was ended, and there is no journal that says which steps had begun"
+	}
+	return step.Result{ID: id, Status: event.Unknown, Message: why, Failure: &event.Failure{Class: classTask, Message: why, Hint: hint}}
+}
+
+const classTask = "task"
+
+// recall finishes those cells that are known from before, waiting for a host
+// that still has to tell, and returns the others, which all have their identity.
+func (r *Runner) recall(ctx context.Context, host string, cells []*cell, done func(*cell, step.Result)) ([]*cell, error) {
+	rest := cells[:0:0]
+	for _, c := range cells {
+		if err := r.identify(c, host); err != nil {
+			return nil, err
+		}
+		if res, ok := r.known(ctx, c.id); ok {
+			r.tellAgain(c, res)
+			done(c, res)
+			continue
+		}
+		rest = append(rest, c)
+	}
+	return rest, nil
+}
+
+// known gives the outcome of a step from before.
+func (r *Runner) known(ctx context.Context, id string) (step.Result, bool) {
+	p := &r.past
+	p.mu.Lock()
+	a := p.owed[id]
+	p.mu.Unlock()
+	if a != nil {
+		select {
+		case <-a.done:
+		case <-ctx.Done():
+			return step.Result{Status: event.Cancelled, NotRun: true, Message: "cancelled"}, true
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	res, ok := p.known[id]
+	if ok && res.Status == event.Unknown && r.opt.RerunUnknown {
+		return res, false
+	}
+	return res, ok
+}
+
+// tellAgain shows an outcome from before, once, and queues its handlers.
+func (r *Runner) tellAgain(c *cell, res step.Result) {
+	for _, name := range res.Notified {
+		r.handlers.notify(c.host, name)
+	}
+	if res.NotRun {
+		return
+	}
+	r.past.mu.Lock()
+	told := r.past.told[c.id]
+	r.past.told[c.id] = true
+	r.past.mu.Unlock()
+	if told {
+		return
+	}
+	message := res.Message
+	if message == "" && res.Status == event.Success {
+		message = "done before the run was resumed"
+	}
+	r.emit(endOf(c, res, message))
+}
+
+// endOf is the event for a result that no worker has shown.
+func endOf(c *cell, res step.Result, message string) event.TaskDone {
+	d := event.TaskDone{
+		Where:  event.Where{Task: c.node.task.Name, Host: c.host, Step: c.id, Handler: c.node.task.Handler},
+		Status: res.Status, Changed: res.Changed, Ignored: res.Ignored, Nested: c.node.nested, Message: message,
+		Duration: res.Duration, Attempts: res.Attempts, Outputs: res.Outputs, Failure: res.Failure,
+	}
+	if c.node.task.NoLog {
+		d.Outputs, d.Failure, d.Message = nil, nil, ""
+	}
+	return d
+}
+
+// identify gives a cell its identity, once: what it runs, where, and how often
+// the same came before.
+func (r *Runner) identify(c *cell, host string) error {
+	if c.id != "" {
+		return nil
+	}
+	if host == Local {
+		sum := sha256.New()
+		for _, f := range c.node.task.Callbacks() {
+			digest(sum.Write, f.Proto)
+		}
+		c.id = r.identity(c.node.task.Name, Local, "", sum.Sum(nil))
+		return nil
+	}
+	snap, err := r.snapshot(c.node.task, host)
+	if err != nil {
+		return err
+	}
+	c.id = r.identity(c.node.task.Name, host, "", snap.digest[:])
+	return nil
+}
+
+// digest hashes what a function does, and not where in its file it stands.
+func digest(write func([]byte) (int, error), p *lua.FunctionProto) {
+	if p == nil {
+		return
+	}
+	var b []byte
+	for _, op := range p.Code {
+		b = binary.BigEndian.AppendUint32(b, op)
+	}
+	for _, k := range p.Constants {
+		b = fmt.Appendf(b, "%s:%q;", k.Type(), k.String())
+	}
+	_, _ = write(b) // a hash takes everything
+	for _, inner := range p.FunctionPrototypes {
+		digest(write, inner)
+	}
+}
+
+// write puts a result into the record of the run. A record that cannot be
+// written stops the run before its next step.
+func (r *Runner) write(host, task string, res step.Result) {
+	if r.opt.Record == nil || res.NotRun {
+		return
+	}
+	body, err := packed.Marshal(res)
+	if err == nil {
+		err = r.opt.Record.Done(runlog.Outcome{Host: host, Task: task, Step: res.ID, Status: res.Status, Result: body})
+	}
+	r.recordFailed(err)
+}
+
+func (r *Runner) over(job string) {
+	if r.opt.Record != nil {
+		r.recordFailed(r.opt.Record.Over(job))
+	}
+}
+
+// recordFailed stops a run that can no longer be written down.
+func (r *Runner) recordFailed(err error) {
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	again := r.stopped != ""
+	if !again {
+		r.stopped = "the run cannot be written down"
+		for s := range r.active {
+			go s.stop(r.stopped)
+		}
+	}
+	r.mu.Unlock()
+	r.outcome.fail(event.Failed)
+	if !again {
+		r.notice("error", "%v; nothing more is begun", err)
+	}
+}
+
+// durable is what the worker on a host is asked for, so that the run outlives
+// its link; nil for a plan.
+func (r *Runner) durable() *wire.Durable {
+	if r.opt.Record == nil || r.opt.Check {
+		return nil
+	}
+	return &wire.Durable{Key: r.opt.Key, Run: r.opt.RunID, Owner: r.opt.Owner, Resume: r.opt.Before != nil, Lock: r.opt.LockWait >= 0, LockWait: max(r.opt.LockWait, 0).Seconds()}
+}
+
+// adoptions are the handlers of the jobs that a host still has.
+func (r *Runner) adoptions(l *hostLink) map[string]shim.Handler {
+	out := map[string]shim.Handler{}
+	for id, a := range r.past.jobs[l.host] {
+		j := &job{r: r, link: l, id: id, cells: map[string]*cell{}, depth: a.sent.Depth, become: a.sent.Become, done: func(*cell, step.Result) {}}
+		for _, s := range a.sent.Steps {
+			t := &dsl.Task{Name: s.Task, NoLog: s.NoLog}
+			j.cells[s.ID] = &cell{id: s.ID, host: l.host, node: &node{task: t, nested: s.Nested}}
+		}
+		out[id] = j
+	}
+	return out
+}
+
+// trust lets a host that goes on with a job of an earlier controller name the
+// functions that it was sent then, where they are still the same.
+func (r *Runner) trust(p *plan) {
+	byName := map[string]*dsl.Task{}
+	for _, t := range append(slices.Clone(p.tasks), r.handlers.known...) {
+		byName[t.Name] = t
+	}
+	for host, jobs := range r.past.jobs {
+		for _, a := range jobs {
+			for _, s := range a.sent.Steps {
+				if t := byName[s.Task]; t != nil {
+					if snap, err := r.snapshot(t, host); err == nil {
+						r.remember(host, snap)
+					}
+				}
+			}
+		}
+	}
+}
