@@ -153,6 +153,10 @@ type WriteOptions struct {
 	Mode     *fs.FileMode
 	UID, GID *int
 	Sync     bool // fsync file and folder before returning
+	// InPlace writes into an existing file instead of replacing it, once the new
+	// content is whole beside it: for one that is a mount point, or whose other
+	// names must see the change. A crash in between leaves a mixture.
+	InPlace bool
 	// Validate is called with the name of the finished temporary file before it
 	// takes the place of path; an error keeps the old file.
 	Validate func(ctx context.Context, temporary string) error

@@ -14,6 +14,8 @@
 ---@field owner? string Name or number of the user it belongs to
 ---@field group? string Name or number of the group it belongs to
 ---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field in_place? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
+---@field unsafe_writes? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
 ---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
 
 ---@class file_ops.template.args
@@ -29,6 +31,8 @@
 ---@field owner? string Name or number of the user it belongs to
 ---@field group? string Name or number of the group it belongs to
 ---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field in_place? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
+---@field unsafe_writes? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
 ---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
 
 ---@class file_ops.file.args
@@ -68,6 +72,8 @@
 ---@field owner? string Name or number of the user it belongs to
 ---@field group? string Name or number of the group it belongs to
 ---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field in_place? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
+---@field unsafe_writes? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
 ---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
 
 ---@class file_ops.blockinfile.args
@@ -90,6 +96,8 @@
 ---@field owner? string Name or number of the user it belongs to
 ---@field group? string Name or number of the group it belongs to
 ---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field in_place? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
+---@field unsafe_writes? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
 ---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
 
 ---@class file_ops.replace.args
@@ -107,6 +115,8 @@
 ---@field owner? string Name or number of the user it belongs to
 ---@field group? string Name or number of the group it belongs to
 ---@field backup? boolean Keep the old file beside the new one, as NAME.TIME~
+---@field in_place? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
+---@field unsafe_writes? boolean Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written
 ---@field validate? string Command that must accept the new file before it takes its place; %s is its name ("nginx -t -c %s")
 
 ---@class file_ops.stat.args
@@ -1029,6 +1039,70 @@ function repo.remove(name, args) end
 ---@return any # list of {name, file, enabled, uris, key, …}: of apt also types, suites, components, architectures
 function repo.list() end
 
+---@class pip.install.args
+---@field name? string[]|string The packages: "django", "django==4.2", "django>=4,<5", "NAME @ ADDRESS"
+---@field names? string[]|string The packages: "django", "django==4.2", "django>=4,<5", "NAME @ ADDRESS"
+---@field package? string[]|string The packages: "django", "django==4.2", "django>=4,<5", "NAME @ ADDRESS"
+---@field packages? string[]|string The packages: "django", "django==4.2", "django>=4,<5", "NAME @ ADDRESS"
+---@field version? string Version of the one package that is named: "4.2", or a wish such as ">=4,<5"
+---@field requirements? string File of the host that lists packages; a relative one begins at chdir
+---@field requirement? string File of the host that lists packages; a relative one begins at chdir
+---@field virtualenv? string Folder of the virtual environment; without it the packages are those of the system
+---@field venv? string Folder of the virtual environment; without it the packages are those of the system
+---@field executable? string The pip to use instead of pip3, such as "pip3.11"
+---@field chdir? string Folder that pip runs in; a relative virtualenv begins there
+---@field virtualenv_command? string Command that makes the environment when it is missing
+---@field virtualenv_site_packages? boolean Let a new environment see the packages of the system
+---@field state? "present"|"latest"|"absent" Whether the packages must be there, or be the newest there are, for which the index is asked
+---@field extra_args? string[]|string Further arguments of pip, a line or a list: "--index-url https://pypi.example.com/simple"
+---@field break_system_packages? boolean Change the system's own Python although its packages belong to the package manager
+
+---@class pip.remove.args
+---@field name? string[]|string The packages
+---@field names? string[]|string The packages
+---@field package? string[]|string The packages
+---@field packages? string[]|string The packages
+---@field virtualenv? string Folder of the virtual environment; without it the packages are those of the system
+---@field venv? string Folder of the virtual environment; without it the packages are those of the system
+---@field executable? string The pip to use instead of pip3, such as "pip3.11"
+---@field chdir? string Folder that pip runs in; a relative virtualenv begins there
+---@field break_system_packages? boolean Change the system's own Python although its packages belong to the package manager
+
+---@class pip.list.args
+---@field virtualenv? string Folder of the virtual environment; without it the packages are those of the system
+---@field venv? string Folder of the virtual environment; without it the packages are those of the system
+---@field executable? string The pip to use instead of pip3, such as "pip3.11"
+---@field chdir? string Folder that pip runs in; a relative virtualenv begins there
+
+---Packages of Python; what is installed is read from the host, so that only a change needs the network.
+---@class piplib
+pip = {}
+
+---Bring packages into the state described, and the virtual environment into being.
+---
+---    pip.install({ name = "gunicorn==21.2.0", virtualenv = "/srv/app/venv" })
+---@param name? string[]|string|pip.install.args The packages: "django", "django==4.2", "django>=4,<5", "NAME @ ADDRESS"
+---@param args? pip.install.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pip.install(name, args) end
+pip.package = pip.install
+
+---Remove packages.
+---
+---    pip.remove({ name = "flask", virtualenv = "/srv/old/venv" })
+---@param name string[]|string|pip.remove.args The packages
+---@param args? pip.remove.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function pip.remove(name, args) end
+pip.uninstall = pip.remove
+
+---List the packages that are installed.
+---
+---    local all = pip.list({ virtualenv = "/srv/app/venv" })
+---@param args? pip.list.args
+---@return any # list of {name, version}
+function pip.list(args) end
+
 ---@class user.create.args
 ---@field name? string Name of the user
 ---@field username? string Name of the user
@@ -1682,6 +1756,175 @@ known_hosts.remove = known_hosts.absent
 ---@param args? known_hosts.list.args
 ---@return any # list of {names, marker, type, key, comment, hashed, fingerprint, line}
 function known_hosts.list(name, args) end
+
+---@class firewall.allow.args
+---@field port? string[]|string Port, range ("8000-8010") or list of them
+---@field ports? string[]|string Port, range ("8000-8010") or list of them
+---@field proto? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field protocol? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field service? string Name of a service instead of port and proto: "ssh", "https", or one of /etc/services
+---@field from? string Address or network that the packets come from
+---@field source? string Address or network that the packets come from
+---@field src? string Address or network that the packets come from
+---@field to? string Address or network that they go to
+---@field destination? string Address or network that they go to
+---@field dest? string Address or network that they go to
+---@field interface? string Network interface that they pass
+---@field iface? string Network interface that they pass
+---@field direction? "in"|"out" Whether they come in or go out
+---@field comment? string What the rule is for; firewalld keeps no comments
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+
+---@class firewall.deny.args
+---@field port? string[]|string Port, range ("8000-8010") or list of them
+---@field ports? string[]|string Port, range ("8000-8010") or list of them
+---@field proto? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field protocol? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field service? string Name of a service instead of port and proto: "ssh", "https", or one of /etc/services
+---@field from? string Address or network that the packets come from
+---@field source? string Address or network that the packets come from
+---@field src? string Address or network that the packets come from
+---@field to? string Address or network that they go to
+---@field destination? string Address or network that they go to
+---@field dest? string Address or network that they go to
+---@field interface? string Network interface that they pass
+---@field iface? string Network interface that they pass
+---@field direction? "in"|"out" Whether they come in or go out
+---@field comment? string What the rule is for; firewalld keeps no comments
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+---@field force? boolean Also when it shuts out SSH
+
+---@class firewall.reject.args
+---@field port? string[]|string Port, range ("8000-8010") or list of them
+---@field ports? string[]|string Port, range ("8000-8010") or list of them
+---@field proto? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field protocol? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field service? string Name of a service instead of port and proto: "ssh", "https", or one of /etc/services
+---@field from? string Address or network that the packets come from
+---@field source? string Address or network that the packets come from
+---@field src? string Address or network that the packets come from
+---@field to? string Address or network that they go to
+---@field destination? string Address or network that they go to
+---@field dest? string Address or network that they go to
+---@field interface? string Network interface that they pass
+---@field iface? string Network interface that they pass
+---@field direction? "in"|"out" Whether they come in or go out
+---@field comment? string What the rule is for; firewalld keeps no comments
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+---@field force? boolean Also when it shuts out SSH
+
+---@class firewall.remove.args
+---@field port? string[]|string Port, range ("8000-8010") or list of them
+---@field ports? string[]|string Port, range ("8000-8010") or list of them
+---@field proto? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field protocol? "tcp"|"udp"|"any" Protocol; tcp where there is a port, or else any
+---@field service? string Name of a service instead of port and proto: "ssh", "https", or one of /etc/services
+---@field from? string Address or network that the packets come from
+---@field source? string Address or network that the packets come from
+---@field src? string Address or network that the packets come from
+---@field to? string Address or network that they go to
+---@field destination? string Address or network that they go to
+---@field dest? string Address or network that they go to
+---@field interface? string Network interface that they pass
+---@field iface? string Network interface that they pass
+---@field direction? "in"|"out" Whether they come in or go out
+---@field comment? string What the rule is for; firewalld keeps no comments
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+---@field action? "allow"|"deny"|"reject"|"limit" What the rule does
+---@field force? boolean Also when it shuts out SSH
+
+---@class firewall.default.args
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+---@field incoming? "allow"|"deny"|"reject" What becomes of packets that come in
+---@field outgoing? "allow"|"deny"|"reject" What becomes of packets that go out
+---@field force? boolean Also when it shuts out SSH
+
+---@class firewall.enable.args
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+---@field force? boolean Also when it shuts out SSH
+
+---@class firewall.disable.args
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+
+---@class firewall.status.args
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+
+---@class firewall.list.args
+---@field backend? "ufw"|"firewalld"|"nft" Which firewall is meant; without it the one that is on, or else the first of ufw, firewalld and nft that is there
+
+---Firewall rules over ufw, firewalld or nftables; what would cut off the SSH connection it works through is an error.
+---@class firewalllib
+firewall = {}
+
+---Let packets pass.
+---
+---    firewall.allow({ port = 443, from = "10.0.0.0/8", comment = "the web site" })
+---@param port? string[]|string|firewall.allow.args Port, range ("8000-8010") or list of them
+---@param args? firewall.allow.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function firewall.allow(port, args) end
+
+---Drop packets without an answer.
+---
+---    firewall.deny({ from = "192.0.2.0/24" })
+---@param port? string[]|string|firewall.deny.args Port, range ("8000-8010") or list of them
+---@param args? firewall.deny.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function firewall.deny(port, args) end
+firewall.drop = firewall.deny
+
+---Refuse packets with an answer.
+---
+---    firewall.reject({ port = 25, direction = "out" })
+---@param port? string[]|string|firewall.reject.args Port, range ("8000-8010") or list of them
+---@param args? firewall.reject.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function firewall.reject(port, args) end
+
+---Do away with a rule, which is described as it was made.
+---
+---    firewall.remove({ port = 8080 })
+---@param port? string[]|string|firewall.remove.args Port, range ("8000-8010") or list of them
+---@param args? firewall.remove.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function firewall.remove(port, args) end
+firewall.delete = firewall.remove
+
+---Say what becomes of packets that no rule speaks of.
+---
+---    firewall.default({ outgoing = "reject" })
+---@param args? firewall.default.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function firewall.default(args) end
+firewall.policy = firewall.default
+
+---Switch the firewall on, now and at every start.
+---
+---    firewall.enable({ backend = "ufw" })
+---@param args? firewall.enable.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function firewall.enable(args) end
+
+---Switch the firewall off, now and at every start; its rules are kept.
+---
+---    firewall.disable({ backend = "nft" })
+---@param args? firewall.disable.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function firewall.disable(args) end
+
+---Tell which firewall there is, whether it is on, and what it does with packets that no rule speaks of.
+---
+---    local s = firewall.status()
+---@param args? firewall.status.args
+---@return any # {backend, enabled, incoming, outgoing, rules}
+function firewall.status(args) end
+
+---List the rules, in the order in which they are tried.
+---
+---    local rules = firewall.list()
+---@param args? firewall.list.args
+---@return any # list of {action, direction, proto, port, from, to, interface, comment}
+function firewall.list(args) end
 
 ---@class systemd.ensure.args
 ---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service

@@ -162,7 +162,7 @@ func (a *Archive) differs(ctx context.Context, v facts.Viewer) (string, error) {
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return "", err
 	}
-	if got := pack.Sniff(head[:n]); got != a.format && !(a.Remove && got != "") {
+	if got := pack.Sniff(head[:n]); got != a.format && (!a.Remove || got == "") {
 		if got == "" {
 			got = "no archive"
 		}

@@ -1,11 +1,18 @@
 package machine
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // dirFlags open a folder for walking.
 const dirFlags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC
 
 const missingAttribute = unix.ENOATTR
+
+// reserve has no safe counterpart here.
+func reserve(*os.File, int64) error { return nil }
 
 const chmodFlags = unix.O_RDONLY | unix.O_NONBLOCK
 

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -10,6 +11,11 @@ import (
 const dirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 
 const missingAttribute = unix.ENODATA
+
+// reserve takes the room for a file of size bytes, or says that there is none.
+func reserve(f *os.File, size int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)
+}
 
 const chmodFlags = unix.O_PATH
 

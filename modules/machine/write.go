@@ -23,7 +23,8 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, copyBuffer); return 
 
 // WriteFile builds the new file beside the old one, gives it owner, attributes
 // and mode, syncs it, and renames it over. Whenever the process dies, path
-// holds the old content or the new. A link at path is replaced, not followed.
+// holds the old content or the new, except with InPlace. A link at path is
+// replaced, not followed.
 // The folder is synced by Flush. A hard link's other names keep the old content.
 func (m *machine) WriteFile(ctx context.Context, path string, src io.Reader, o modules.WriteOptions) error {
 	p, err := m.at("write", path, false)
@@ -59,8 +60,11 @@ func (m *machine) write(ctx context.Context, p place, src io.Reader, o modules.W
 	if err := copyTo(ctx, f, src); err != nil {
 		return err
 	}
-	if err := m.dress(f, t, p, old, o); err != nil {
-		return err
+	inPlace := o.InPlace && old != nil
+	if !inPlace {
+		if err := m.dress(f, t, p, old, o); err != nil {
+			return err
+		}
 	}
 	if o.Sync {
 		if err := f.Sync(); err != nil {
@@ -75,9 +79,12 @@ func (m *machine) write(ctx context.Context, p place, src io.Reader, o modules.W
 			return err
 		}
 	}
+	if inPlace {
+		return m.into(ctx, p, t, old, o)
+	}
 	if err := unix.Renameat(t.fd, t.name, p.fd, p.name); err != nil {
 		if err == unix.EBUSY {
-			return errors.New("it is a mount point, which can't be replaced")
+			return errors.New("it is a mount point, which can't be replaced; say in_place = true to write into it, and know that a crash meanwhile leaves it half written")
 		}
 		return err
 	}
@@ -124,6 +131,10 @@ func copyTo(ctx context.Context, f *os.File, src io.Reader) error {
 		n, err := src.Read(buf)
 		if n > 0 {
 			if _, err := f.Write(buf[:n]); err != nil {
+				var p *fs.PathError
+				if errors.As(err, &p) {
+					err = p.Err // the temporary file's name tells nobody anything
+				}
 				return err
 			}
 		}

@@ -95,6 +95,10 @@ func (a archive) build(t *testing.T) string {
 		must(os.WriteFile(to, []byte(text), 0o644))
 	}
 	for _, line := range a.lines("links") {
+		if path, to, ok := strings.Cut(line, " => "); ok {
+			must(os.Link(filepath.Join(root, to), filepath.Join(root, path)))
+			continue
+		}
 		path, to, ok := strings.Cut(line, " -> ")
 		if !ok {
 			t.Fatalf("%s: %q is no link", a.name, line)

@@ -11,7 +11,7 @@
 //	-- diff --          what the plan shows, and then apply reports
 //	-- after/PATH --    a file as it is afterwards; others are as before
 //	-- modes --         "0600 PATH" lines, before
-//	-- links --         "PATH -> TARGET" lines, before
+//	-- links --         "PATH -> TARGET" lines, before; "PATH => FILE" is a second name
 //	-- state --         "0600 PATH", "PATH -> TARGET" and "no PATH" lines, afterwards
 //	-- error --         the message the task ends with; nothing is changed then
 //

@@ -18,6 +18,7 @@ import (
 // Keep are the arguments of functions that replace a file's content.
 type Keep struct {
 	Backup   bool   `lua:"backup" doc:"Keep the old file beside the new one, as NAME.TIME~"`
+	InPlace  bool   `lua:"in_place" alias:"unsafe_writes" doc:"Write into a file that is there instead of replacing it: for one that is mounted by itself, or whose other names must see the change; a crash in between leaves it half written"`
 	Validate string `lua:"validate" doc:"Command that must accept the new file before it takes its place; %s is its name (\"nginx -t -c %s\")"`
 }
 
@@ -230,7 +231,7 @@ func (w *Want) Apply(ctx context.Context, m modules.Machine) error {
 		return err
 	}
 	defer src.Close()
-	o := modules.WriteOptions{Sync: true, Mode: &w.fix.Mode}
+	o := modules.WriteOptions{Sync: true, Mode: &w.fix.Mode, InPlace: w.Keep.InPlace}
 	if w.fix.UID >= 0 {
 		o.UID = &w.fix.UID
 	}
@@ -258,8 +259,11 @@ func (w *Want) Apply(ctx context.Context, m modules.Machine) error {
 func (w *Want) keep(ctx context.Context, m modules.Machine) error {
 	base := w.final + "." + time.Now().Format("20060102-150405.000000")
 	name := base + "~"
-	err := m.Link(w.final, name)
-	if err != nil {
+	var err error
+	if !w.Keep.InPlace {
+		err = m.Link(w.final, name)
+	}
+	if err != nil || w.Keep.InPlace {
 		var src io.ReadCloser
 		if src, err = m.Open(w.final); err == nil {
 			defer src.Close()

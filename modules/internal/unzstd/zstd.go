@@ -496,7 +496,7 @@ func (r *Reader) makeError(off int, msg string) error {
 }
 
 func (r *Reader) wrapError(off int, err error) error {
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // the end itself, not an error that has to do with one
 		return err
 	}
 	return &zstdError{r.blockOffset + int64(off), err}
