@@ -48,9 +48,10 @@ func Repair(ctx context.Context, o Options) (r Repaired, err error) {
 		return r, err
 	}
 	fresh := o.Dir + ".repair"
+	leftovers := []string{fresh, fresh + ".lock", fresh + ".waiting"}
 	defer func() {
-		for _, left := range []string{"", ".lock", ".waiting"} {
-			err = errors.Join(err, os.RemoveAll(fresh+left))
+		for _, path := range leftovers {
+			err = errors.Join(err, os.RemoveAll(path))
 		}
 	}()
 	if err := os.RemoveAll(fresh); err != nil { // of a repair that was killed
@@ -61,10 +62,18 @@ func Repair(ctx context.Context, o Options) (r Repaired, err error) {
 	}
 	r.Unread = w.unread
 	r.Aside = o.Dir + ".damaged-" + time.Now().Format("20060102-150405")
+	if exchange(o.Dir, fresh) == nil {
+		leftovers = leftovers[1:] // what has that name now is the damaged one
+		return r, os.Rename(fresh, r.Aside)
+	}
+	// Where the two cannot change places at once.
 	if err := os.Rename(o.Dir, r.Aside); err != nil {
 		return r, err
 	}
-	return r, os.Rename(fresh, o.Dir)
+	if err := os.Rename(fresh, o.Dir); err != nil {
+		return r, errors.Join(err, os.Rename(r.Aside, o.Dir))
+	}
+	return r, nil
 }
 
 // remains are the last that is known of a key.

@@ -237,10 +237,10 @@ func (s *Store) apply(db *badger.DB, txn *badger.Txn, ops []state.Op) (r state.R
 		}
 	}
 	for _, o := range ops {
-		switch {
-		case o.Kind == state.OpDelete:
+		switch o.Kind {
+		case state.OpDelete:
 			err = txn.Delete([]byte(userKey + o.Key))
-		case o.Kind == state.OpPut:
+		case state.OpPut:
 			if r == 0 {
 				if r, err = s.revisions.next(db); err != nil {
 					return 0, err

@@ -128,10 +128,11 @@ func (s *Store) final(err error) error {
 		return refused("Replace that node; etcdctl alarm list names it.", "a node found its data damaged and refuses to work")
 	}
 	text := plain(err)
+	_, handshake, failed := strings.Cut(text, "authentication handshake failed")
 	switch {
-	case strings.Contains(text, "authentication handshake failed"):
+	case failed:
 		return refused("Name its authority with ca=FILE, its hosts as its certificate does, and your certificate with cert= and key= where it wants one.",
-			"no trusted connection: %s", text[strings.Index(text, "authentication handshake failed"):])
+			"no trusted connection: authentication handshake failed%s", handshake)
 	case !transient(err):
 		return refused("", "%s", text)
 	}

@@ -56,8 +56,8 @@ func child(t *testing.T) bool {
 	}
 	v := valuesAt(t, os.Getenv(envPlace))
 	n := 0
-	switch {
-	case what == "hold":
+	switch what {
+	case "hold":
 		do(t, v, "lock", "l", 5, "the child", 2)
 		fmt.Println("held")
 		<-t.Context().Done() // until killed

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/state"
 )
@@ -119,7 +118,7 @@ func kind(v any) string {
 		return "number"
 	case []any, map[string]any, map[any]any:
 		return "table"
-	case modules.Secret:
+	case interface{ Reveal() string }:
 		return "secret"
 	}
 	if reflect.ValueOf(v).Kind() == reflect.Func {
