@@ -11,6 +11,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/data"
 	"github.com/sloth-runner/sloth/modules/exec"
 	"github.com/sloth-runner/sloth/modules/fileops"
+	"github.com/sloth-runner/sloth/modules/firewall"
 	"github.com/sloth-runner/sloth/modules/fs"
 	"github.com/sloth-runner/sloth/modules/git"
 	"github.com/sloth-runner/sloth/modules/hostname"
@@ -21,6 +22,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/mount"
 	"github.com/sloth-runner/sloth/modules/net"
 	"github.com/sloth-runner/sloth/modules/perf"
+	"github.com/sloth-runner/sloth/modules/pip"
 	"github.com/sloth-runner/sloth/modules/pkg"
 	"github.com/sloth-runner/sloth/modules/repo"
 	"github.com/sloth-runner/sloth/modules/saga"
@@ -45,9 +47,11 @@ func Modules() []modules.Module {
 		exec.Module(),
 		pkg.Module(),
 		repo.Module(),
+		pip.Module(),
 		user.Module(),
 		authorizedkey.Module(),
 		knownhosts.Module(),
+		firewall.Module(),
 		systemd.Module(),
 		cron.Module(),
 		sysctl.Module(),

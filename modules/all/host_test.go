@@ -33,6 +33,8 @@ func exampleHost() map[string]string {
 		"/etc/nftables.d/sloth.nft": nftTable, "/run/standin/nft": nftTable, "/etc/nftables.conf": "include \"/etc/nftables.d/sloth.nft\"\n",
 		"/etc/systemd/system/sysinit.target.wants/nftables.service": "",
 
+		"/srv/old/venv/bin/pip": "", "/srv/old/venv/lib/python3.11/site-packages/flask-3.0.dist-info/METADATA": "Name: flask\nVersion: 3.0\n",
+
 		"/etc/apt/sources.list.d/old-tools.list": "deb https://old.example.com stable main\n", "/etc/yum.repos.d/": "", "/etc/zypp/repos.d/": "",
 
 		"/var/lib/dpkg/standin":               "curl 8.0\nopenssl 3.0.1\ntelnet 0.17\nleftover 1\n",
