@@ -101,22 +101,9 @@ func parseSimulated(text, word string) map[string]string {
 	return out
 }
 
-// refreshed is the time of the folder of lists, which a refresh through this
-// module touches even when nothing was new.
-func (apt) refreshed(v facts.Viewer) time.Time {
-	files, err := v.ReadDir(aptLists)
-	if err != nil {
-		return time.Time{}
-	}
-	for _, f := range files {
-		if strings.Contains(f.Name, "_Packages") {
-			if st, err := v.Stat(aptLists); err == nil {
-				return time.Unix(0, st.MTime)
-			}
-		}
-	}
-	return time.Time{}
-}
+func (apt) lists() string { return aptLists }
+
+func (a apt) refreshed(v facts.Viewer) time.Time { return folderTime(v, a.lists(), "_Packages") }
 
 func (apt) command(do verb, o options, pkgs []wish) []string {
 	argv := []string{"apt-get", "--yes", "--quiet",

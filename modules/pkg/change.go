@@ -224,11 +224,11 @@ func refreshLists(ctx context.Context, mc modules.Machine, m manager, o options)
 	if err := run(ctx, mc, m, o, m.command(doRefresh, o, nil)); err != nil {
 		return err
 	}
-	if m.name() != "apt" {
+	keeps, ok := m.(lister)
+	if !ok || keeps.lists() == "" {
 		return nil
 	}
-	// apt leaves the times of lists alone that have nothing new.
-	return mc.Chtimes(aptLists, time.Now())
+	return mc.Chtimes(keeps.lists(), time.Now())
 }
 
 type remove struct {

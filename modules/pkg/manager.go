@@ -42,6 +42,26 @@ type manager interface {
 	downloads() []string
 }
 
+// lister is a manager that keeps its lists in a folder and leaves their times
+// alone when nothing was new. A refresh through this module touches the folder.
+type lister interface{ lists() string }
+
+// folderTime is the time of a folder that holds a file with part in its name.
+func folderTime(v facts.Viewer, dir, part string) time.Time {
+	files, err := v.ReadDir(dir)
+	if err != nil {
+		return time.Time{}
+	}
+	for _, f := range files {
+		if strings.Contains(f.Name, part) {
+			if st, err := v.Stat(dir); err == nil {
+				return time.Unix(0, st.MTime)
+			}
+		}
+	}
+	return time.Time{}
+}
+
 type verb int
 
 const (
@@ -139,6 +159,10 @@ func Installed(ctx context.Context, v facts.Viewer, name string) (string, error)
 	return have[name], err
 }
 
+// anyCode accepts all that a program says with its exit code, for those that
+// count in it what they did not find.
+var anyCode = []int{-1}
+
 // ask runs a program that only reports. Codes other than those accepted are
 // errors.
 func ask(ctx context.Context, v facts.Viewer, accept []int, argv ...string) (string, error) {
@@ -150,7 +174,7 @@ func ask(ctx context.Context, v facts.Viewer, accept []int, argv ...string) (str
 		return string(a.Stdout), nil
 	}
 	for _, code := range accept {
-		if a.ExitCode == code {
+		if a.ExitCode == code || code == anyCode[0] && a.Signal == "" {
 			return string(a.Stdout), nil
 		}
 	}

@@ -3,6 +3,7 @@ package pkg
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +18,37 @@ func (r rpm) name() string { return r.tool }
 
 func (rpm) environment() []string { return nil }
 
-func (rpm) refreshed(facts.Viewer) time.Time { return time.Time{} }
+// refreshed is the newest time of a repository's index, which dnf touches even
+// when nothing was new; zypper does not.
+func (r rpm) refreshed(v facts.Viewer) time.Time {
+	if dir := r.lists(); dir != "" {
+		return folderTime(v, dir, "")
+	}
+	var newest time.Time
+	repos, err := v.ReadDir("/var/cache/dnf")
+	if err != nil {
+		return newest
+	}
+	for _, repo := range repos {
+		files, err := v.ReadDir(path.Join("/var/cache/dnf", repo.Name, "repodata"))
+		if err != nil {
+			continue
+		}
+		for _, f := range files {
+			if at := time.Unix(0, f.MTime); strings.Contains(f.Name, "primary") && at.After(newest) {
+				newest = at
+			}
+		}
+	}
+	return newest
+}
+
+func (r rpm) lists() string {
+	if r.tool == "zypper" {
+		return "/var/cache/zypp/raw"
+	}
+	return ""
+}
 
 func (r rpm) downloads() []string {
 	if r.tool == "zypper" {
@@ -32,11 +63,7 @@ func (rpm) installed(ctx context.Context, v facts.Viewer, names []string) (map[s
 		argv = append(argv, "-a")
 	}
 	// rpm -q ends with the number of packages that are not installed.
-	accept := make([]int, 255)
-	for i := range accept {
-		accept[i] = i + 1
-	}
-	text, err := ask(ctx, v, accept, append(argv, names...)...)
+	text, err := ask(ctx, v, anyCode, append(argv, names...)...)
 	out := map[string]string{}
 	for _, f := range fields(text) { // "package x is not installed" has no tab
 		if len(f) == 2 {
@@ -152,7 +179,7 @@ func (r rpm) command(do verb, _ options, pkgs []wish) []string {
 
 func (r rpm) search(ctx context.Context, v facts.Viewer, text string) ([][2]string, error) {
 	if r.tool == "zypper" {
-		out, err := ask(ctx, v, []int{104}, "zypper", "--non-interactive", "--no-refresh", "search", text)
+		out, err := ask(ctx, v, []int{104}, "zypper", "--non-interactive", "--no-refresh", "search", "--search-descriptions", "--", text)
 		var found [][2]string
 		for line := range strings.Lines(out) { // S | Name | Summary | Type
 			if c := strings.Split(line, "|"); len(c) >= 4 && strings.TrimSpace(c[1]) != "Name" {

@@ -14,13 +14,14 @@ import (
 // pacman is Arch's.
 type pacman struct{}
 
-func (pacman) name() string                     { return "pacman" }
-func (pacman) environment() []string            { return nil }
-func (pacman) downloads() []string              { return []string{"/var/cache/pacman/pkg"} }
-func (pacman) refreshed(facts.Viewer) time.Time { return time.Time{} }
+func (pacman) name() string                         { return "pacman" }
+func (pacman) environment() []string                { return nil }
+func (pacman) downloads() []string                  { return []string{"/var/cache/pacman/pkg"} }
+func (pacman) lists() string                        { return "/var/lib/pacman/sync" }
+func (p pacman) refreshed(v facts.Viewer) time.Time { return folderTime(v, p.lists(), ".db") }
 
 func (pacman) installed(ctx context.Context, v facts.Viewer, names []string) (map[string]string, error) {
-	text, err := ask(ctx, v, []int{1}, append([]string{"pacman", "-Q"}, names...)...)
+	text, err := ask(ctx, v, anyCode, append([]string{"pacman", "-Q"}, names...)...)
 	return words(text, 1), err
 }
 
@@ -37,7 +38,7 @@ func words(text string, at int) map[string]string {
 
 func (pacman) candidates(ctx context.Context, v facts.Viewer, names []string) (map[string]string, error) {
 	// -Sp says nothing at all when it does not know one of them.
-	text, err := ask(ctx, v, []int{1}, append([]string{"pacman", "-Si", "--"}, names...)...)
+	text, err := ask(ctx, v, anyCode, append([]string{"pacman", "-Si", "--"}, names...)...)
 	return parseInfo(text), err
 }
 
