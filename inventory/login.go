@@ -257,11 +257,7 @@ func (r *loginReader) value(names []string) (*variable, any) {
 	if e, ok := val.(Encrypted); ok {
 		text, err := v.reveal(e)
 		if err != nil {
-			hint := ""
-			if e.kind == "vault" {
-				hint = "give the password with --vault-password-file or --ask-vault-pass"
-			}
-			r.fail(v, hint, "is a !%s value that cannot be opened: %v", e.kind, err)
+			r.fail(v, "", "is a !%s value that cannot be opened: %v", e.kind, err)
 			return v, nil
 		}
 		return v, text
