@@ -1103,6 +1103,60 @@ pip.uninstall = pip.remove
 ---@return any # list of {name, version}
 function pip.list(args) end
 
+---@class npm.install.args
+---@field name? string The package; without it all that the package.json of the project lists
+---@field package? string The package; without it all that the package.json of the project lists
+---@field version? string Version, range ("^4.18") or tag ("next") of the package
+---@field path? string Folder of the project
+---@field global? boolean For the whole host instead of a project
+---@field executable? string The npm to use, such as "/opt/node/bin/npm"
+---@field production? boolean Leave out what is needed only for development
+---@field state? "present"|"latest"|"absent" Whether the package must be there, or be the newest there is, for which the registry is asked
+---@field registry? string Address of the registry to use
+---@field ci? boolean Install exactly what package-lock.json says, with npm ci
+---@field ignore_scripts? boolean Run no scripts that packages bring
+
+---@class npm.remove.args
+---@field name? string The package
+---@field package? string The package
+---@field path? string Folder of the project
+---@field global? boolean For the whole host instead of a project
+---@field executable? string The npm to use, such as "/opt/node/bin/npm"
+
+---@class npm.list.args
+---@field path? string Folder of the project
+---@field global? boolean For the whole host instead of a project
+---@field executable? string The npm to use, such as "/opt/node/bin/npm"
+
+---Packages of Node.js; what is installed is read from the host, so that only a change needs the network.
+---@class npmlib
+npm = {}
+
+---Bring a package, or all that a package.json lists, into the state described.
+---
+---    npm.install({ name = "express", version = "4.18.2", path = "/srv/shop" })
+---@param name? string|npm.install.args The package; without it all that the package.json of the project lists
+---@param args? npm.install.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function npm.install(name, args) end
+npm.package = npm.install
+
+---Remove a package.
+---
+---    npm.remove({ name = "left-pad", path = "/srv/shop" })
+---@param name string|npm.remove.args The package
+---@param args? npm.remove.args
+---@return {success: boolean, changed: boolean, message: string, diff: table[]}
+function npm.remove(name, args) end
+npm.uninstall = npm.remove
+
+---List the packages that are installed at the top of a project, or for the whole host.
+---
+---    local all = npm.list({ path = "/srv/shop" })
+---@param args? npm.list.args
+---@return any # list of {name, version}
+function npm.list(args) end
+
 ---@class user.create.args
 ---@field name? string Name of the user
 ---@field username? string Name of the user

@@ -21,6 +21,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/log"
 	"github.com/sloth-runner/sloth/modules/mount"
 	"github.com/sloth-runner/sloth/modules/net"
+	"github.com/sloth-runner/sloth/modules/npm"
 	"github.com/sloth-runner/sloth/modules/perf"
 	"github.com/sloth-runner/sloth/modules/pip"
 	"github.com/sloth-runner/sloth/modules/pkg"
@@ -48,6 +49,7 @@ func Modules() []modules.Module {
 		pkg.Module(),
 		repo.Module(),
 		pip.Module(),
+		npm.Module(),
 		user.Module(),
 		authorizedkey.Module(),
 		knownhosts.Module(),

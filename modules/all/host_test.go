@@ -33,6 +33,7 @@ func exampleHost() map[string]string {
 		"/etc/nftables.d/sloth.nft": nftTable, "/run/standin/nft": nftTable, "/etc/nftables.conf": "include \"/etc/nftables.d/sloth.nft\"\n",
 		"/etc/systemd/system/sysinit.target.wants/nftables.service": "",
 
+		"/srv/registry": "express 4.18.2\n", "/srv/shop/node_modules/left-pad/package.json": `{"version": "1.3.0"}`,
 		"/srv/old/venv/bin/pip": "", "/srv/old/venv/lib/python3.11/site-packages/flask-3.0.dist-info/METADATA": "Name: flask\nVersion: 3.0\n",
 
 		"/etc/apt/sources.list.d/old-tools.list": "deb https://old.example.com stable main\n", "/etc/yum.repos.d/": "", "/etc/zypp/repos.d/": "",

@@ -112,6 +112,9 @@ func (h programmed) Run(ctx context.Context, c modules.Cmd) (facts.Answer, error
 	if _, err := h.LookPath(c.Argv[0]); err != nil {
 		return facts.Answer{}, fmt.Errorf("run %s: %w", c.Argv[0], err)
 	}
+	if c.Dir != "" {
+		c.Dir = h.root + c.Dir
+	}
 	// A script that a shell reads needs no program file that could be busy.
 	name := filepath.Base(c.Argv[0])
 	c.Argv = append([]string{"/bin/sh", "-c", `. "$PROGRAMS/` + preamble + `"; . "$PROGRAMS/$TOOL"`, name}, c.Argv[1:]...)
