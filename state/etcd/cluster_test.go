@@ -42,12 +42,10 @@ type load struct {
 
 func (l *load) run(t *testing.T) {
 	for w := range 3 {
-		s := l.store(t)
-		l.wg.Go(func() { l.write(t, s, w) })
-		s = l.store(t)
-		l.wg.Go(func() { l.count(t, s) })
-		s = l.store(t)
-		l.wg.Go(func() { l.lock(t, values.New(s, "")) })
+		writer, counter, locker := l.store(t), l.store(t), l.store(t)
+		l.wg.Go(func() { l.write(t, writer, w) })
+		l.wg.Go(func() { l.count(t, counter) })
+		l.wg.Go(func() { l.lock(t, values.New(locker, "")) })
 	}
 }
 
