@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/connection/conntest"
+	"github.com/sloth-runner/sloth/connection/faultproxy"
 	"github.com/sloth-runner/sloth/connection/ssh"
 	"github.com/sloth-runner/sloth/connection/sshdtest"
 )
@@ -29,51 +31,61 @@ func running(t *testing.T, c connection.Conn) connection.Process {
 	return p
 }
 
+// TestConnectionLost: however the link ends, with and without SFTP, over a
+// bastion and directly.
 func TestConnectionLost(t *testing.T) {
 	t.Parallel()
-	s := sshdtest.Start(t, sshdtest.Options{})
-	gone := func(t *testing.T, c connection.Conn, err error, message string) {
-		t.Helper()
-		expect(t, s, err, connection.ClassTCP, message, "the link or the host went down while this was under way")
-		if _, err := c.Start(testContext(t), connection.Command{Argv: []string{"true"}}); err == nil {
-			t.Error("Start works on a lost connection")
-		} else {
-			asError(t, err)
-		}
-		select {
-		case <-c.(interface{ Done() <-chan struct{} }).Done():
-		case <-time.After(patience):
-			t.Error("Done is not closed")
-		}
+	ends := map[string]func(*faultproxy.Proxy){"cut": (*faultproxy.Proxy).Cut, "reset": (*faultproxy.Proxy).Reset, "silent": (*faultproxy.Proxy).Blackhole}
+	bastion := sshdtest.Start(t, sshdtest.Options{Name: "bastion"})
+	for _, c := range []struct {
+		name, end string
+		options   sshdtest.Options
+		jump      bool // the faulty link is the one behind the bastion
+	}{
+		{"cut", "cut", sshdtest.Options{}, false},
+		{"reset", "reset", sshdtest.Options{}, false},
+		{"silent", "silent", sshdtest.Options{}, false},
+		{"silent, without sftp", "silent", sshdtest.Options{NoSFTP: true}, false},
+		{"silent, over a bastion", "silent", sshdtest.Options{}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.options.Config = []string{"ClientAliveInterval 1", "ClientAliveCountMax 2"} // it must not keep what nobody wants any more
+			s := sshdtest.Start(t, c.options)
+			config := ssh.Config{KeepAlive: time.Second, KeepAliveCount: 3}
+			if c.jump {
+				config.ConfigFile = jumpConfig(t, "", bastion)
+			}
+			d := newDialer(t, config)
+			conntest.Lost(t, func(t testing.TB) (connection.Conn, func()) {
+				p := faultproxy.Start(t, s.Addr())
+				target := p.Target(s.Target())
+				if c.jump {
+					target.Jump = "bastion"
+				}
+				conn, err := d.Dial(testContext(t), target)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return conn, func() { ends[c.end](p) }
+			})
+		})
 	}
-	t.Run("cut", func(t *testing.T) {
-		c := mustDial(t, newDialer(t, ssh.Config{}), s.Target())
-		p := running(t, c)
-		s.Cut()
-		gone(t, c, p.Wait(), `wait for the command: the connection broke`)
-	})
-	t.Run("during an upload", func(t *testing.T) {
-		c := mustDial(t, newDialer(t, ssh.Config{}), s.Target())
+}
+
+// TestLostUpload: what a lost connection leaves of an upload is not the file.
+func TestLostUpload(t *testing.T) {
+	t.Parallel()
+	s := sshdtest.Start(t, sshdtest.Options{})
+	p := faultproxy.Start(t, s.Addr())
+	for _, size := range []int64{64 << 20, 100 << 10} {
+		c := mustDial(t, newDialer(t, ssh.Config{}), p.Target(s.Target()))
 		file := filepath.Join(t.TempDir(), "f")
-		err := c.Upload(testContext(t), file, 0o600, 64<<20, &cutter{s: s})
+		p.CutAfter(size/2, faultproxy.ToServer)
+		err := c.Upload(testContext(t), file, 0o600, size, io.LimitReader(zeros{}, size))
 		expect(t, s, err, connection.ClassTCP, `upload `+file+`: the connection broke`, `.*`)
 		if _, err := os.Stat(file); err == nil {
 			t.Error("half a file is there")
 		}
-	})
-}
-
-// cutter delivers zeros and cuts the server's connections on the way.
-type cutter struct {
-	s *sshdtest.Server
-	n int
-}
-
-func (c *cutter) Read(p []byte) (int, error) {
-	if c.n += len(p); c.n > 4<<20 && c.s != nil {
-		c.s.Cut()
-		c.s = nil
 	}
-	clear(p)
-	return len(p), nil
 }
