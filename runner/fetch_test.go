@@ -1,7 +1,9 @@
 package runner_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -63,5 +65,45 @@ workflow.define("w", {tasks = {get}})`).want(2)
 	want := `file_ops.fetch: fetch: dest = "lib" stands in no function sent to h1; write it literally where it is used`
 	if d.Failure == nil || d.Failure.Message != want {
 		t.Errorf("%+v", d.Failure)
+	}
+}
+
+// A folder and an archive of the controller arrive on a real host, and at rest
+// nothing more is sent.
+func TestSyncAndUnarchive(t *testing.T) {
+	f := newFleet(t, 1, sshdtest.Options{})
+	dir := t.TempDir()
+	for i := range 1000 {
+		path := filepath.Join(dir, "site", fmt.Sprint(i%10), fmt.Sprint(i))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(strings.Repeat(fmt.Sprint("file ", i), i)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.Command("tar", "-C", dir, "-czf", filepath.Join(dir, "site.tar.gz"), "site").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	script := `
+local put = task("put"):delegate_to("h1"):command(function()
+    local home = utils.env("HOME")
+    local a = file_ops.sync({ src = "site", dest = home .. "/www", delete = true })
+    local b = file_ops.unarchive({ src = "site.tar.gz", dest = home .. "/out", strip_components = 1 })
+    log.info("sent " .. a.sent .. ", unpacked " .. b.unpacked)
+    return true
+end):build()
+workflow.define("w", {tasks = {put}})`
+	for _, want := range []string{"sent 1000, unpacked 1000", "sent 0, unpacked 0"} {
+		if got := f.runIn(dir, script).want(0).logs(); got != "h1: "+want+"\n" {
+			t.Errorf("%q, wanted %s", got, want)
+		}
+	}
+	for _, to := range []string{"www", "out"} {
+		got, err := os.ReadFile(filepath.Join(f.servers["h1"].Home, to, "9/999"))
+		if err != nil || string(got) != strings.Repeat("file 999", 999) {
+			t.Errorf("%s: %d bytes, %v", to, len(got), err)
+		}
 	}
 }

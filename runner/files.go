@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/sloth-runner/sloth/modules"
@@ -74,7 +75,7 @@ func (f *files) open(src string) (modules.File, error) {
 	if err != nil {
 		return modules.File{}, err
 	}
-	h, err := f.root.Open(name)
+	h, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a fifo would block for ever
 	if err != nil {
 		return modules.File{}, f.explain(src, err)
 	}

@@ -3100,7 +3100,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3122,7 +3122,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3144,7 +3144,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3167,7 +3167,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3190,7 +3190,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3213,7 +3213,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3237,7 +3237,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3264,7 +3264,7 @@ wait_for.fn = wait_for.check
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3358,7 +3358,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3380,7 +3380,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3404,7 +3404,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3428,7 +3428,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3452,7 +3452,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3476,7 +3476,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3500,7 +3500,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3527,7 +3527,7 @@ function http.download(url, path, args) end
 ---@field form? table Fields to send as a web form does
 ---@field timeout? string|number For one attempt, answer included
 ---@field retries? integer Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing
----@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s
+---@field circuit? string Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name
 ---@field insecure? boolean Does not check the server's certificate
 ---@field insecure_skip_verify? boolean Does not check the server's certificate
 ---@field ca? string Certificates to trust instead of the system's: a file on the host, or PEM text
@@ -3650,6 +3650,7 @@ function net.download(url, path, args) end
 ---@field stdin? string What it reads; nothing by default
 ---@field input? string What it reads; nothing by default
 ---@field timeout? string|number Ends the command after this long
+---@field check_safe? boolean The command changes nothing, and counts as unchanged; a plan does not run it either
 
 ---@class ssh.upload.args
 ---@field connection? any What connect returned; or a table with all arguments by name
@@ -3863,7 +3864,7 @@ ssh = {}
 ---@param host string|ssh.connect.args Host of the inventory or of ~/.ssh/config, name or address
 ---@param user? string Who logs in; by default what the inventory and ~/.ssh/config say
 ---@param args? ssh.connect.args
----@return any # {success, id, host, user, port}
+---@return any # {success, id, host}, with user and port where they were given
 function ssh.connect(host, user, args) end
 
 ---Close a connection and its tunnels; the end of the run does that too.

@@ -305,6 +305,9 @@ func (a *Archive) collect(ctx context.Context, v facts.Viewer) error {
 		if hostfile.Missing(err) && a.Remove {
 			continue
 		}
+		if hostfile.Missing(err) && !hostfile.Unsure(v) {
+			return &gone{fmt.Sprintf("path = %q does not exist; a pattern may match nothing", p)}
+		}
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strings"
@@ -148,7 +149,7 @@ func opener(s modules.Services, src string) func(context.Context) (io.ReadCloser
 func onHost(v facts.Viewer, src string) (hostfile.Source, error) {
 	st, err := v.Stat(src)
 	if err != nil {
-		return hostfile.Source{}, err
+		return hostfile.Source{}, notOnHost(v, src, err)
 	}
 	hash, err := hostfile.Hash(v, src)
 	if err != nil {
@@ -156,3 +157,17 @@ func onHost(v facts.Viewer, src string) (hostfile.Source, error) {
 	}
 	return hostfile.Source{Size: st.Size, Hash: hash, Open: func(context.Context) (io.ReadCloser, error) { return v.Open(src) }}, nil
 }
+
+// notOnHost explains that src is missing, to those who meant the controller's.
+func notOnHost(v facts.Viewer, src string, err error) error {
+	if !hostfile.Missing(err) || hostfile.Unsure(v) {
+		return err
+	}
+	return &gone{fmt.Sprintf("src = %q does not exist on the host; without remote_src it is a file of the controller", src)}
+}
+
+// gone says in its own words that something does not exist.
+type gone struct{ text string }
+
+func (g *gone) Error() string { return g.text }
+func (g *gone) Unwrap() error { return fs.ErrNotExist }

@@ -103,6 +103,9 @@ const maxFetched = 100_000
 func (f *Fetch) collect(ctx context.Context, v facts.Viewer) ([]source, error) {
 	src := filepath.Clean(f.Src)
 	st, err := v.Stat(src)
+	if hostfile.Missing(err) && f.FailOnMissing && !hostfile.Unsure(v) {
+		return nil, &gone{fmt.Sprintf("src = %q does not exist; say fail_on_missing = false if that is nothing to do", f.Src)}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -87,9 +87,9 @@ func TestFetchErrors(t *testing.T) {
 	dir := t.TempDir()
 	ctx := modules.WithCall(t.Context(), modules.Call{Machine: m, Services: newDesk()})
 	for want, f := range map[string]*Fetch{
-		`src = "/dev/null" is a character device; only files and folders are fetched`: {Src: "/dev/null", Dest: "got"},
-		`src = "` + dir + `" is a folder; flat is for one file`:                       {Src: dir, Dest: "got/", Flat: true},
-		"stat " + dir + "/gone: no such file or directory":                            {Src: dir + "/gone", Dest: "got", FailOnMissing: true},
+		`src = "/dev/null" is a character device; only files and folders are fetched`:                   {Src: "/dev/null", Dest: "got"},
+		`src = "` + dir + `" is a folder; flat is for one file`:                                         {Src: dir, Dest: "got/", Flat: true},
+		`src = "` + dir + `/gone" does not exist; say fail_on_missing = false if that is nothing to do`: {Src: dir + "/gone", Dest: "got", FailOnMissing: true},
 	} {
 		if _, err := f.Check(ctx, m); err == nil || err.Error() != want {
 			t.Errorf("%v\nwanted %s", err, want)

@@ -117,7 +117,7 @@ func (u *Unarchive) open(ctx context.Context, v facts.Viewer) error {
 	}
 	f, err := v.Open(src)
 	if err != nil {
-		return err
+		return notOnHost(v, src, err)
 	}
 	u.source = pack.Source{Name: src, Open: func(context.Context) (io.ReadCloser, error) { return v.Open(src) }}
 	return f.Close()

@@ -191,6 +191,9 @@ type Chmod struct {
 
 // Check compares the mode.
 func (c *Chmod) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	if err := there(v, c.Path); err != nil {
+		return modules.Diff{}, err
+	}
 	return c.check(ctx, v, attributes(v, c.Path, c.Recurse, hostfile.Attrs{Mode: c.Mode}))
 }
 
@@ -212,7 +215,18 @@ func (c *Chown) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error)
 	if !both {
 		group = c.Group
 	}
+	if err := there(v, c.Path); err != nil {
+		return modules.Diff{}, err
+	}
 	return c.check(ctx, v, attributes(v, c.Path, c.Recurse, hostfile.Attrs{Owner: owner, Group: group}))
+}
+
+// there fails where nothing is whose attributes could change.
+func there(v facts.Viewer, path string) error {
+	if _, err := v.Stat(filepath.Clean(path)); hostfile.Missing(err) && !hostfile.Unsure(v) {
+		return fmt.Errorf("%s does not exist", filepath.Clean(path))
+	}
+	return nil
 }
 
 // attributes is the file_ops call for what is there, file or folder.
@@ -253,6 +267,8 @@ func (k *Move) Check(_ context.Context, v facts.Viewer) (modules.Diff, error) {
 	switch {
 	case hostfile.Missing(err) && errTo == nil:
 		return modules.Diff{}, nil // moved before
+	case hostfile.Missing(err):
+		return modules.Diff{}, fmt.Errorf("neither %s nor %s exists", k.from, k.to)
 	case err != nil:
 		return modules.Diff{}, err
 	case errTo == nil && there.Mode.IsDir():

@@ -74,6 +74,8 @@ func (w *Want) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) 
 	switch {
 	case Missing(err):
 		return w.create(ctx, v)
+	case NotFolder(err):
+		return d, fmt.Errorf("%s is not a folder", filepath.Dir(w.final))
 	case err != nil:
 		return d, err
 	case w.old.Mode.IsDir():
