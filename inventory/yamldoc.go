@@ -369,7 +369,9 @@ func (d *document) encrypted(n *yaml.Node, tag string) any {
 	late := d.file != nil && d.file.late
 	e, err := d.file.sealed(tag, text, late)
 	if err != nil {
-		d.fail(n, "", "the !%s value cannot be opened: %v", tag, err)
+		p := d.pos(n).problem("", "the !%s value cannot be opened: %v", tag, err)
+		p.Excerpt = "" // somebody may have written the secret itself
+		d.probs.add(p)
 	}
 	return e
 }
