@@ -22,7 +22,7 @@ type Options struct {
 	Form      map[string]any `lua:"form" doc:"Fields to send as a web form does"`
 	Timeout   time.Duration  `lua:"timeout" doc:"For one attempt, answer included"`
 	Retries   int            `lua:"retries" doc:"Further attempts after network errors and the statuses 429, 502, 503 and 504; a request that is not repeatable is only repeated when it certainly did nothing"`
-	Circuit   string         `lua:"circuit" doc:"Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s"`
+	Circuit   string         `lua:"circuit" doc:"Name of a circuit breaker: after 5 failures in a row its requests fail at once for 30 s, on all hosts of the stack; circuit.status and circuit.protect know it by that name"`
 	Insecure  bool           `lua:"insecure" alias:"insecure_skip_verify" doc:"Does not check the server's certificate"`
 	CA        string         `lua:"ca" doc:"Certificates to trust instead of the system's: a file on the host, or PEM text"`
 	Username  string         `lua:"username" alias:"user" doc:"For basic authentication"`

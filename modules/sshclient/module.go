@@ -26,7 +26,7 @@ func Module(p Provider) modules.Module {
 			{
 				Name: "connect", Summary: "Connect to a host, its key verified as ssh does; the functions are methods of the result. A plan does not connect.",
 				Example: `local ok, message = pcall(ssh.connect, { host = "192.0.2.1", user = "deploy", timeout = 1 })`,
-				Returns: "{success, id, host, user, port}", Methods: true,
+				Returns: "{success, id, host}, with user and port where they were given", Methods: true,
 				New: func() any { return &Connect{looks: looks{b}} },
 			},
 			{

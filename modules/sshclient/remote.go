@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/tool"
 	"github.com/sloth-runner/sloth/modules/spec"
@@ -123,7 +124,7 @@ func (o *Connect) Validate() error {
 
 // Run connects.
 func (o *Connect) Run(ctx context.Context, c modules.Call) ([]any, error) {
-	return o.look(ctx, c, o, map[string]any{"success": true, "changed": false, "planned": true, "id": "planned", "host": o.Host, "user": o.User})
+	return o.look(ctx, c, o, map[string]any{"success": true, "changed": false, "planned": true, "id": "planned", "host": o.Host})
 }
 
 // Disconnect closes a connection and its tunnels.
@@ -150,6 +151,13 @@ type Exec struct {
 	Argv    []string      `lua:"argv" doc:"Program and arguments, instead of command: no quoting"`
 	Stdin   modules.Text  `lua:"stdin" alias:"input" doc:"What it reads; nothing by default"`
 	Timeout time.Duration `lua:"timeout" doc:"Ends the command after this long"`
+	// CheckSafe commands are no change; a plan does not run them all the same.
+	CheckSafe bool `lua:"check_safe" doc:"The command changes nothing, and counts as unchanged; a plan does not run it either"`
+}
+
+// Skip keeps a plan from calling it a change.
+func (o *Exec) Skip(context.Context, facts.Viewer) (reason string, skip bool, err error) {
+	return "not run: a plan makes no connections", o.CheckSafe, nil
 }
 
 // String is the command.

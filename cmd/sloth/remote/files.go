@@ -260,7 +260,7 @@ func (c *conn) exec(ctx context.Context, call modules.Call, a *sshclient.Exec) (
 	err := connection.Run(inner, c, connection.Command{Line: a.Command, Argv: a.Argv}, stdin, &out, &errOut)
 	result := map[string]any{
 		"stdout": out.String(), "stderr": errOut.String(), "exit_code": int64(0), "success": err == nil,
-		"changed": true, "duration": time.Since(start).Seconds(),
+		"changed": !a.CheckSafe, "duration": time.Since(start).Seconds(),
 	}
 	if out.lost+errOut.lost > 0 {
 		result["truncated"] = true

@@ -234,7 +234,14 @@ func (c *Connections) connect(ctx context.Context, a *sshclient.Connect) (any, e
 	if err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
-	return map[string]any{"success": true, "changed": false, "id": id, "host": a.Host, "user": a.User, "port": int64(a.Port)}, nil
+	out := map[string]any{"success": true, "changed": false, "id": id, "host": a.Host}
+	if a.User != "" {
+		out["user"] = a.User
+	}
+	if a.Port != 0 {
+		out["port"] = int64(a.Port)
+	}
+	return out, nil
 }
 
 func (c *Connections) disconnect(id string) (any, error) {

@@ -123,6 +123,7 @@ func TestCommands(t *testing.T) {
 	w := newWorld(t, sshdtest.Options{})
 	w.is("[hello 0 true]", connect+`local r = ssh.exec(c, "printf hello") return r.stdout, r.exit_code, r.success`)
 	w.is("[exit code 3: no 3 false true]", connect+`local r = c:exec("echo no >&2; exit 3") return r.error, r.exit_code, r.success, r.changed`)
+	w.is("[false]", connect+`return c:exec("true", { check_safe = true }).changed`)
 	w.is("[a b]", connect+`return ssh.exec({ connection = c, argv = { "printf", "%s", "a b" } }).stdout`)
 	w.is("[in]", connect+`return c:exec("cat", { stdin = "in" }).stdout`)
 	w.is("[timed out after 200ms true -1]", connect+`local r = c:exec("sleep 30", { timeout = 0.2 }) return r.error, r.timed_out, r.exit_code`)

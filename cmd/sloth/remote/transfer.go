@@ -169,30 +169,32 @@ func (c *conn) uploadDir(ctx context.Context, local, remote string, mode modules
 	return map[string]any{"success": true, "changed": made || copied > 0, "files": int64(len(files)), "copied": int64(copied)}, nil
 }
 
-// prepare makes the folders and looks at the files that are there.
+// prepare makes the folders and looks at the files that are there, with as many
+// questions as there are folders.
 func (c *conn) prepare(ctx context.Context, remote string, dirs []string, files []entry) (there map[string]fs.FileInfo, made bool, err error) {
 	type found struct {
 		there map[string]fs.FileInfo
 		made  bool
 	}
+	ours := make(map[string]bool, len(files))
+	for _, f := range files {
+		ours[f.name] = true
+	}
 	f, err := with(ctx, c, "prepare "+remote, func(s *sftp.Client) (found, error) {
 		out := found{there: map[string]fs.FileInfo{}}
 		for _, d := range dirs {
 			name := path.Join(remote, d)
-			if st, err := s.Stat(name); err == nil && st.IsDir() {
-				continue
+			list, err := s.ReadDirContext(ctx, name)
+			if missing(err) {
+				err, out.made = s.MkdirAll(name), true
 			}
-			if err := s.MkdirAll(name); err != nil {
-				return out, err
+			if err != nil {
+				return out, fmt.Errorf("%s: %w", name, err)
 			}
-			out.made = true
-		}
-		for _, f := range files {
-			if ctx.Err() != nil {
-				return out, ctx.Err()
-			}
-			if st, err := s.Stat(path.Join(remote, f.name)); err == nil {
-				out.there[f.name] = st
+			for _, st := range list {
+				if below := path.Join(d, st.Name()); ours[below] && st.Mode().IsRegular() {
+					out.there[below] = st
+				}
 			}
 		}
 		return out, nil
