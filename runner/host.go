@@ -133,8 +133,8 @@ func (r *Runner) runRemote(ctx context.Context, host string, cells []*cell, p ou
 			}
 			kept = append(kept, c)
 		}
-		cells, err := r.recall(ctx, host, kept, settle)
-		if err != nil {
+		var err error
+		if cells, err = r.recall(ctx, host, kept, settle); err != nil {
 			f := failureOf(err)
 			for _, c := range kept {
 				done(c, step.Result{Status: event.Failed, NotRun: true, Message: f.Message, Failure: &f})

@@ -46,10 +46,14 @@ func (r *Runner) recollect(s *runlog.Story) {
 		return
 	}
 	for _, o := range s.Steps {
-		res := step.Result{ID: o.Step, Status: event.Unknown, Message: "the controller ended while this step ran on it"}
-		if !o.Began && packed.Unmarshal(o.Result, &res) != nil {
-			res = step.Result{ID: o.Step, Status: event.Unknown, Message: "what the record says of this step cannot be read"}
+		var res step.Result
+		switch {
+		case o.Began:
+			res = step.Result{Status: event.Unknown, Message: "the controller ended while this step ran on it"}
+		case packed.Unmarshal(o.Result, &res) != nil:
+			res = step.Result{Status: event.Unknown, Message: "what the record says of this step cannot be read"}
 		}
+		res.ID = o.Step
 		p.learn(res)
 	}
 	for _, sent := range s.Sent {

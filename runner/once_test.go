@@ -1,0 +1,321 @@
+package runner_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	mrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/sloth-runner/sloth/connection/faultproxy"
+	"github.com/sloth-runner/sloth/connection/sshdtest"
+	"github.com/sloth-runner/sloth/runner"
+	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/runner/runlog"
+)
+
+// storms is how many runs the exactly-once tests make; SLOTH_STORMS sets another
+// number.
+func storms(t *testing.T, usual int) int {
+	if s := os.Getenv("SLOTH_STORMS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return usual
+}
+
+// behindProxies puts a bad network before every server.
+func (f *fleet) behindProxies() {
+	f.proxies = map[string]*faultproxy.Proxy{}
+	for name, s := range f.servers {
+		f.proxies[name] = faultproxy.Start(f.t, s.Addr())
+	}
+	f.patience = 30 * time.Second
+}
+
+// recorded gives each run a record of its own.
+func (f *fleet) recorded(root string) func(*runner.Options) {
+	return func(o *runner.Options) {
+		f.t.Helper()
+		key := make([]byte, 32)
+		if _, err := rand.Read(key); err != nil {
+			f.t.Fatal(err)
+		}
+		log, err := runlog.Create(root, runlog.Head{RunID: o.RunID, Key: key})
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		o.Record, o.Key = log, key
+	}
+}
+
+// lines is a workflow of n steps that each append their number to a file, and
+// what that file must hold in the end.
+func lines(n int) (script, want string) {
+	var b strings.Builder
+	b.WriteString("local tasks = {}\n")
+	for i := range n {
+		fmt.Fprintf(&b, `tasks[%d] = task("t%d"):command(function() local r = exec.run("echo %d >> $HOME/lines") return r.success, "", { n = %d } end):build()
+`, i+1, i, i, i)
+		want += fmt.Sprintln(i)
+	}
+	b.WriteString(`workflow.define("lines"):config({ hosts = "all" }):tasks(tasks)` + "\n")
+	return b.String(), want
+}
+
+func (f *fleet) hostLines(host string) string {
+	b, err := os.ReadFile(filepath.Join(f.servers[host].Home, "lines"))
+	if err != nil && !os.IsNotExist(err) {
+		f.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (f *fleet) forgetLines() {
+	for _, s := range f.servers {
+		if err := os.RemoveAll(filepath.Join(s.Home, "lines")); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// Cuts, resets and silent losses at random bytes: every line once, in order, on
+// every host, and the record says the same.
+func TestFault02EveryStepOnceThroughCuts(t *testing.T) {
+	f := newFleet(t, 3, sshdtest.Options{})
+	script, want := lines(20)
+	f.run(script) // the shim is there
+	f.behindProxies()
+	root := t.TempDir()
+	for n := range storms(t, 6) {
+		f.forgetLines()
+		f.runID = fmt.Sprintf("storm-%d", n)
+		rng := mrand.New(mrand.NewPCG(uint64(n), 7)) //nolint:gosec // the same storm at every run
+		for _, host := range f.order {
+			p := f.proxies[host]
+			d, most := faultproxy.ToServer, int64(9000)
+			if rng.IntN(2) == 0 {
+				d, most = faultproxy.ToClient, 12000
+			}
+			at := rng.Int64N(most)
+			switch rng.IntN(3) {
+			case 0:
+				p.CutAfter(at, d)
+			case 1:
+				p.ResetAfter(at, d)
+			case 2: // twice
+				p.After(at, d, func(l *faultproxy.Link) {
+					l.Cut()
+					go p.ResetAfter(rng.Int64N(3000)+1, faultproxy.ToClient)
+				})
+			}
+		}
+		got := f.run(script, f.recorded(root))
+		if got.code != 0 {
+			t.Fatalf("storm %d: exit code %d: %+v", n, got.code, got.bad())
+		}
+		for _, host := range f.order {
+			if f.hostLines(host) != want {
+				t.Fatalf("storm %d: %s has %q", n, host, f.hostLines(host))
+			}
+		}
+		got.endsOnce(20, 3)
+		s, err := runlog.Read(filepath.Join(root, f.runID))
+		if err != nil || len(s.Steps) != 60 {
+			t.Fatalf("storm %d: the record has %d steps of 60, %v", n, len(s.Steps), err)
+		}
+		for _, o := range s.Steps {
+			if o.Status != event.Success {
+				t.Errorf("storm %d: the record says %s of %s on %s", n, o.Status, o.Task, o.Host)
+			}
+		}
+	}
+}
+
+// bad are the ends of steps that did not go well, and lost hosts.
+func (r *ran) bad() (out []event.Event) {
+	for _, e := range r.events {
+		switch e := e.(type) {
+		case event.TaskDone:
+			if e.Status.Bad() {
+				out = append(out, e)
+			}
+		case event.HostLost:
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// endsOnce checks that the end of every step was shown once.
+func (r *ran) endsOnce(tasks, hosts int) {
+	r.t.Helper()
+	seen := map[string]int{}
+	for _, e := range r.events {
+		if d, ok := e.(event.TaskDone); ok {
+			seen[d.Task+" on "+d.Host]++
+		}
+	}
+	for what, n := range seen {
+		if n != 1 {
+			r.t.Errorf("the end of %s was shown %d times", what, n)
+		}
+	}
+	if len(seen) != tasks*hosts {
+		r.t.Errorf("%d ends of steps were shown", len(seen))
+	}
+}
+
+// With the worker killed exactly the step in flight is unknown; what follows
+// goes on without it, and nothing is done twice.
+func TestFault04AKilledWorkerMakesOneStepUnknown(t *testing.T) {
+	f := newFleet(t, 2, sshdtest.Options{})
+	f.patience = 30 * time.Second
+	script := `
+local tasks = {
+  task("before"):command(function() return exec.run("echo before >> $HOME/lines").success end):build(),
+  task("flight"):command(function() return exec.run("echo flight >> $HOME/lines; [ $PWD = /nowhere ] || sleep 0.5; cat $HOME/hold 2>/dev/null && sleep 60; true").success end):build(),
+  task("free"):command(function() return exec.run("echo free >> $HOME/lines").success end):build(),
+  task("bound"):depends_on("flight"):command(function() return exec.run("echo bound >> $HOME/lines").success end):build(),
+}
+workflow.define("w"):config({ hosts = "all" }):tasks(tasks)`
+	f.run(script)
+	f.forgetLines()
+	h1 := f.servers["h1"]
+	if err := os.WriteFile(filepath.Join(h1.Home, "hold"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var once sync.Once
+	f.runID = "killed"
+	got := f.run(script, f.recorded(t.TempDir()), func(o *runner.Options) {
+		emit := o.Emit
+		o.Emit = func(e event.Event) {
+			emit(e)
+			if s, ok := e.(event.TaskStarted); ok && s.Host == "h1" && s.Task == "flight" {
+				go once.Do(func() { killWorker(t, f, "h1", "flight\n") })
+			}
+		}
+	})
+	if got.code != 7 {
+		t.Errorf("exit code %d, want 7; %+v", got.code, got.bad())
+	}
+	for task, want := range map[string]event.Status{"before": event.Success, "flight": event.Unknown, "free": event.Success, "bound": event.Skipped} {
+		if d := got.done(task, "h1"); d.Status != want {
+			t.Errorf("%s on h1: %s (%s), want %s", task, d.Status, d.Message, want)
+		}
+		if d := got.done(task, "h2"); d.Status != event.Success {
+			t.Errorf("%s on h2: %s", task, d.Status)
+		}
+	}
+	if l := f.hostLines("h1"); l != "before\nflight\nfree\n" {
+		t.Errorf("h1 has %q", l)
+	}
+}
+
+// killWorker waits until the host has written what, and kills its worker.
+func killWorker(t *testing.T, f *fleet, host, what string) {
+	deadline := time.Now().Add(20 * time.Second)
+	for !strings.Contains(f.hostLines(host), what) {
+		if time.Now().After(deadline) {
+			t.Errorf("%s never wrote %q", host, what)
+			return
+		}
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // polls for the condition
+	}
+	for _, pid := range workers(f.servers[host].Home) {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// workers are the processes that run as workers with that home.
+func workers(home string) (pids []int) {
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		cmd, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "cmdline"))
+		env, _ := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
+		if strings.Contains(string(cmd), "\x00worker\x00") && strings.Contains("\x00"+string(env), "\x00HOME="+home+"\x00") {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// A run whose record is taken up by another controller does nothing twice: what
+// was done stays done, what failed is tried again, handlers that were notified
+// run.
+func TestAResumedRunGoesOnWhereItStopped(t *testing.T) {
+	f := newFleet(t, 2, sshdtest.Options{})
+	f.patience = 30 * time.Second
+	root := t.TempDir()
+	script := `
+local tasks = {
+  task("one"):notify("restart"):command(function() return exec.run("echo one >> $HOME/lines").success end):build(),
+  task("gate"):command(function() return exec.run("test -e $HOME/gate").success end):build(),
+  task("two"):depends_on("gate"):command(function() return exec.run("echo two >> $HOME/lines").success end):build(),
+}
+handler("restart"):command(function() return exec.run("echo restart >> $HOME/lines").success end):build()
+workflow.define("w"):config({ hosts = "all" }):tasks(tasks)`
+	dir := t.TempDir()
+	f.runID = "resumed"
+	got := f.runIn(dir, script, f.recorded(root), closing(t))
+	if got.code != 2 || f.hostLines("h1") != "one\n" {
+		t.Fatalf("exit code %d, %q: %+v", got.code, f.hostLines("h1"), got.bad())
+	}
+	for _, s := range f.servers {
+		if err := os.WriteFile(filepath.Join(s.Home, "gate"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got = f.runIn(dir, script, f.resumed(root, "resumed"), closing(t))
+	if got.code != 0 {
+		t.Fatalf("exit code %d: %+v", got.code, got.bad())
+	}
+	for _, host := range f.order {
+		if l := f.hostLines(host); l != "one\ntwo\nrestart\n" {
+			t.Errorf("%s has %q", host, l)
+		}
+	}
+	if d := got.done("one", "h1"); d.Message != "done before the run was resumed" || d.Status != event.Success {
+		t.Errorf("%+v", d)
+	}
+}
+
+// resumed goes on with a run.
+func (f *fleet) resumed(root, id string) func(*runner.Options) {
+	return func(o *runner.Options) {
+		f.t.Helper()
+		log, story, err := runlog.Resume(filepath.Join(root, id), "tester")
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		o.RunID, o.Record, o.Key, o.Before = id, log, story.Head.Key, story
+	}
+}
+
+// closing ends the record with the run.
+func closing(t *testing.T) func(*runner.Options) {
+	return func(o *runner.Options) {
+		log, emit := o.Record, o.Emit
+		o.Emit = func(e event.Event) {
+			emit(e)
+			if d, ok := e.(event.RunDone); ok {
+				if err := log.Close(&runlog.End{Status: d.Status, Code: d.ExitCode}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}
+}
