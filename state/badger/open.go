@@ -149,12 +149,16 @@ func (s *Store) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	found := s.trace()
 	db, err := s.openDB()
 	if err != nil {
 		return errors.Join(err, c.release())
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if found != s.left {
+		s.foreign++
+	}
 	s.db, s.lock = db, c
 	s.opened, s.lastUse = time.Now(), time.Now()
 	s.keepers.Go(s.keep)
@@ -385,8 +389,9 @@ func (s *Store) done() bool {
 		return false
 	}
 	s.yielded = s.wanted()
-	err := errors.Join(s.db.Close(), onlyOurs(s.opt.Dir), s.lock.release())
-	if err != nil {
+	err := errors.Join(s.db.Close(), onlyOurs(s.opt.Dir))
+	s.left = s.trace()
+	if err = errors.Join(err, s.lock.release()); err != nil {
 		s.closeErr = errors.Join(s.closeErr, fmt.Errorf("close state %s: %w", s.opt.Dir, err))
 	}
 	s.db, s.lock, s.yielding = nil, nil, false

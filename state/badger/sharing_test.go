@@ -307,3 +307,29 @@ func TestManyOpenings(t *testing.T) {
 		}
 	}
 }
+
+// TestAWatchDoesNotKeepOpening: a store that nobody writes to stays closed.
+func TestAWatchDoesNotKeepOpening(t *testing.T) {
+	s := newStore(t, Options{})
+	put(t, s, "a", "1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	synced, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for e := range s.Watch(ctx, "") {
+			if e.Synced {
+				close(synced)
+			}
+		}
+	}()
+	<-synced
+	await(t, "closing", 5*time.Second, func() bool { return !s.isOpen() })
+	for end := time.Now().Add(4 * lookEvery); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if s.isOpen() {
+			t.Fatal("it was opened again, and nobody wrote")
+		}
+	}
+	cancel()
+	<-ended
+}

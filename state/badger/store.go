@@ -50,6 +50,8 @@ type Store struct {
 	lastUse  time.Time
 	closeErr error
 	wrote    chan struct{} // closed by the next write of this process, or Close
+	left     uint64        // the trace of the files as we closed them last
+	foreign  int           // how often they were found otherwise
 
 	kicked    chan struct{}
 	keepers   sync.WaitGroup

@@ -28,12 +28,12 @@ func (s *Store) written() {
 // only then is the database opened.
 func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[state.Event, error] {
 	var wrote chan struct{}
-	var seen uint64
+	var foreign int
 	list := func(yield func(state.Entry, error) bool) {
 		s.mu.Lock()
-		wrote = s.wrote
+		// Before the list: one too many does no harm, a missed change does.
+		wrote, foreign = s.wrote, s.foreign
 		s.mu.Unlock()
-		seen = s.trace()
 		s.List(ctx, prefix)(yield)
 	}
 	return state.WatchLists(ctx, list, func(ctx context.Context, expiry time.Time) error {
@@ -50,19 +50,19 @@ func (s *Store) Watch(ctx context.Context, prefix string) iter.Seq2[state.Event,
 				return nil
 			default:
 			}
-			if now := s.trace(); now != seen && !s.isOurs() || !expiry.IsZero() && time.Now().After(expiry) {
+			if s.changedSince(foreign) || !expiry.IsZero() && time.Now().After(expiry) {
 				return nil
 			}
 		}
 	})
 }
 
-// isOurs reports whether this process has the database open: then nobody else
-// writes, and its own files move.
-func (s *Store) isOurs() bool {
+// changedSince reports whether another process wrote since foreign was read.
+// While this process has the database open nobody else can.
+func (s *Store) changedSince(foreign int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.db != nil
+	return s.foreign != foreign || s.db == nil && !s.opening && s.trace() != s.left
 }
 
 // trace is a mark of the names, sizes and times of the database's files.
