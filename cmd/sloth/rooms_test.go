@@ -25,7 +25,7 @@ type room struct {
 // them.
 var outside = []string{
 	"github.com/dgraph-io/badger", "github.com/spf13/cobra", "google.golang.org/grpc", "golang.org/x/crypto/ssh",
-	"github.com/pkg/sftp", "github.com/Masterminds/sprig", "github.com/nikolalohinski/gonja", "github.com/hashicorp/go-multierror",
+	"github.com/pkg/sftp", "filippo.io/age", "github.com/Masterminds/sprig", "github.com/nikolalohinski/gonja", "github.com/hashicorp/go-multierror",
 	"github.com/kevinburke/ssh_config", "text/template", "html/template",
 }
 
@@ -33,7 +33,7 @@ var rooms = []room{
 	{"=cmd/sloth-shim", append([]string{
 		"inventory", "state", "connection/ssh", "connection/local", "connection/shim", "=connection", "=runner", "runner/template", "cmd/sloth",
 	}, outside...)},
-	{"inventory", []string{"net/http", "runner", "connection/ssh", "connection/local", "connection/shim", "connection/wire", "lua", "modules", "facts", "state", "cmd", "github.com/yuin/gopher-lua"}},
+	{"inventory", []string{"net/http", "filippo.io/age", "runner", "connection/ssh", "connection/local", "connection/shim", "connection/wire", "lua", "modules", "facts", "state", "cmd", "github.com/yuin/gopher-lua"}},
 	{"connection", []string{"lua", "modules", "facts", "inventory", "state", "runner", "cmd", "github.com/yuin/gopher-lua"}},
 	{"connection/wire", []string{"=connection", "connection/shim", "connection/ssh", "connection/local"}},
 	{"lua", []string{"connection", "runner", "state", "inventory", "cmd", "github.com/spf13/cobra"}},
