@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -97,6 +98,14 @@ func TestLabDnf(t *testing.T) {
 	defer os.Remove("/etc/yum.repos.d/lab.repo")
 	sh(t, "dnf -qy remove lab-rpm lab-anchor >/dev/null 2>&1 || :; dnf -q clean all")
 	labRun(t, `manager, toy, old = "dnf", "lab-rpm", "`+repo+`/noarch/lab-rpm-1.0-1.noarch.rpm"`+whatAllDo+pins, "apt-get")
+	logged := labRun(t, `
+exec.run("dnf -qy remove lab-rpm")
+exec.run("setsid sh -c 'echo -n $$ > /var/cache/dnf/metadata_lock.pid; exec sleep 3' >/dev/null 2>&1 &")
+wait_for({ command = "test -s /var/cache/dnf/metadata_lock.pid" })
+once(pkg.install("lab-rpm"))`, "apt-get")
+	if !strings.Contains(logged, "waiting up to 5m0s for another package manager to finish: metadata already locked by ") {
+		t.Errorf("it said %q", logged)
+	}
 }
 
 func TestLabZypper(t *testing.T) {

@@ -115,7 +115,11 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9@][A-Za-z0-9@+._:~/()-]*$`)
 
 func checkName(name string) error {
 	if !nameForm.MatchString(name) || strings.HasSuffix(name, "-") || len(name) > 200 {
-		return fmt.Errorf("%q is no name of a package", name)
+		hint := ""
+		if strings.ContainsAny(name, ", ") {
+			hint = "; several are a list of names"
+		}
+		return fmt.Errorf("%q is no name of a package%s", name, hint)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ const (
 // busy is how the managers say that somebody else is at work.
 var busy = regexp.MustCompile(`(?i)could not get lock[^\n]*|unable to (?:acquire|lock)[^\n]*lock[^\n]*|waiting for (?:cache lock|process)[^\n]*|` +
 	`another app is currently holding[^\n]*|system management is locked[^\n]*|unable to lock database[^\n]*|could not lock database[^\n]*|` +
-	`existing lock[^\n]*another copy[^\n]*|[^\n]*transaction lock on[^\n]*|[^\n]*has already locked[^\n]*`)
+	`existing lock[^\n]*another copy[^\n]*|[^\n]*transaction lock on[^\n]*|[^\n]*already locked[^\n]*|[^\n]*process is already running[^\n]*`)
 
 // done reports whether a manager's exit code says that all went well; zypper
 // has such that also tell of a reboot (102), of itself being new (103) and of

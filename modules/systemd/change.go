@@ -112,6 +112,9 @@ func needed(verb string, u Unit) (bool, error) {
 func (c *change) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
 	var d modules.Diff
 	c.todo = nil
+	if (c.verb == "mask" || c.verb == "unmask") && !booted(v) {
+		return d, fmt.Errorf("only systemd can %s services, and this host does not run it", c.verb)
+	}
 	units, unknown, err := c.look(ctx, v, c.verb)
 	if err != nil {
 		return d, err

@@ -119,8 +119,6 @@ func actClassic(ctx context.Context, m modules.Machine, verb, name string) error
 		if argv == nil {
 			return fmt.Errorf("none of rc-update, update-rc.d and chkconfig is on this host to %s %s", verb, name)
 		}
-	case "mask", "unmask":
-		return fmt.Errorf("only systemd can %s services, and this host does not run it", verb)
 	default:
 		run, err := runner(m)
 		if err != nil {

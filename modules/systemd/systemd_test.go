@@ -335,6 +335,61 @@ called "$@"
 	}
 }
 
+// OpenRC has its own programs and links; a service that fails says so itself.
+func TestOpenRC(t *testing.T) {
+	h := fakeHost(t, nil)
+	if err := os.RemoveAll(filepath.Join(h.root, "run/systemd")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/etc/init.d/app", "/etc/init.d/on", "/etc/runlevels/default/on", "/etc/init.d/bad"} {
+		h.put(t, path, "")
+	}
+	h.programs.Put(t, "rc-service", `case $2 in
+status) [ "$1" = on ] || exit 3; exit 0 ;;
+esac
+called "$@"
+[ "$1" != bad ] || { echo " * ERROR: bad failed to start" >&2; exit 1; }
+`)
+	h.programs.Put(t, "service", `unexpected "$@"`)
+	h.programs.Put(t, "rc-update", `called "$@"`)
+	for _, c := range []struct {
+		function string
+		args     map[string]any
+		diff     string
+	}{
+		{"ensure", map[string]any{"name": "app", "state": "started", "enabled": true}, "app.service enablement: disabled -> enabled; app.service state: inactive -> active"},
+		{"ensure", map[string]any{"name": "on", "state": "started", "enabled": true}, ""},
+		{"disable", name("on"), "on.service enablement: enabled -> disabled"},
+		{"reload", name("on"), "on.service reload: active -> reloaded"},
+	} {
+		if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+			t.Errorf("%s: %q, %v", c.function, said, err)
+		}
+	}
+	want := "rc-update add app default; rc-service app start; rc-update del on default; rc-service on reload"
+	if got := h.calls(t); got != want {
+		t.Errorf("it ran\n%s\nwanted\n%s", got, want)
+	}
+	for _, c := range []struct {
+		function string
+		args     map[string]any
+		want     string
+	}{
+		{"start", name("bad"), "systemd.start: rc-service bad start: exit code 1: * ERROR: bad failed to start"},
+		{"start", name("none"), `systemd.start: there is no service "none" on this host; systemd.list_services() lists them, pkg.install brings more`},
+		{"ensure", map[string]any{"name": "app", "masked": true}, "systemd.ensure: only systemd can mask services, and this host does not run it"},
+		{"daemon_reload", map[string]any{}, "systemd.daemon_reload: this host does not run systemd"},
+	} {
+		if _, _, err := h.call(t, c.function, c.args); err == nil || err.Error() != c.want {
+			t.Errorf("%s ended with %v, wanted %s", c.function, err, c.want)
+		}
+	}
+	h.programs.Without(t, "rc-service", "service")
+	if _, _, err := h.call(t, "start", name("app")); err == nil || err.Error() != "systemd.start: this host runs neither systemd nor OpenRC nor SysV init, so it has no services to speak of" {
+		t.Error(err)
+	}
+}
+
 func FuzzShow(f *testing.F) {
 	f.Add("Id=a.service\nLoadState=loaded\n\nId=b.service\nMainPID=x\n")
 	f.Fuzz(func(t *testing.T, text string) {
