@@ -195,7 +195,7 @@ func (s *Stream) next(p []byte, last bool) []byte {
 	}
 	all := p
 	if len(s.held) > 0 {
-		all = append(s.held, p...)
+		all = slices.Concat(s.held, p)
 	}
 	found, open := m.find(all)
 	if last {

@@ -142,7 +142,7 @@ func TestFault45ShortAndCommonWords(t *testing.T) {
 	r := New(mark)
 	for value, want := range map[string]string{
 		"": "", "abc": `secret "db" has 3 bytes, too few to be found in what is printed: output that has it is shown as it is`,
-		" ab\n": `secret "db" has 2 bytes, too few to be found in what is printed: output that has it is shown as it is`,
+		"ab":    `secret "db" has 2 bytes, too few to be found in what is printed: output that has it is shown as it is`,
 		"Admin": `secret "db" is a common word: output that has it is shown as it is`,
 		"abcd":  "",
 	} {

@@ -78,7 +78,7 @@ func TestAgainstAnsible(t *testing.T) {
 	if err := os.WriteFile(password, []byte("pässword \n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []int{0, 1, 15, 16, 17, 70_000} {
+	for _, n := range []int{0, 16, 70_001} {
 		want := strings.Repeat("ü\n", n/3) + strings.Repeat("x", n%3)
 		cmd := exec.CommandContext(t.Context(), tool, "encrypt", "--vault-password-file", password, "--output", "-")
 		cmd.Stdin = strings.NewReader(want)
