@@ -73,8 +73,8 @@ func (f *file) check(ctx context.Context, v facts.Viewer, change func(lines []st
 	if !slices.Equal(after, lines) || text == "" {
 		text = strings.Join(append(after, ""), "\n")
 	}
-	seen := v
-	if seen, err = f.folder(ctx, v, &d); err != nil {
+	seen, err := f.folder(ctx, v, &d)
+	if err != nil {
 		return d, err
 	}
 	w := &hostfile.Want{Path: f.path, Source: hostfile.Bytes([]byte(text), false), Follow: true}

@@ -207,11 +207,9 @@ func (p *install) plannedAny(ctx context.Context, v facts.Viewer, want []wish) b
 }
 
 func (p *install) becomes(w wish) string {
-	switch {
-	case p.State == modules.Absent:
-		return modules.Absent
-	case p.State == latest:
-		return latest
+	switch p.State {
+	case modules.Absent, latest:
+		return p.State
 	}
 	return w.version
 }
@@ -258,7 +256,8 @@ func (p *install) birth(ctx context.Context, v facts.Viewer) error {
 	if p.SitePkgs {
 		words = append(words, "--system-site-packages")
 	}
-	p.make = append(words, p.venv(ctx))
+	words = append(words, p.venv(ctx))
+	p.make = words
 	return nil
 }
 

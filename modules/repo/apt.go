@@ -76,7 +76,7 @@ func (a *apt) Validate() error {
 	if a.State != present {
 		return nil
 	}
-	if err := a.signature.validate(); err != nil {
+	if err := a.checkKey(); err != nil {
 		return err
 	}
 	for what, list := range map[string][]string{"uris": a.URIs, "suites": a.Suites, "components": a.Components, "types": a.Types, "architectures": a.Archs} {
@@ -94,7 +94,7 @@ func (a *apt) Validate() error {
 	}
 	for _, u := range a.URIs {
 		if !aptSchema.MatchString(u) {
-			return fmt.Errorf("uris: %q is no address that apt knows; it begins with http:, https: or file:", u)
+			return fmt.Errorf("uris: %q is no address that apt knows, such as \"https://deb.example.com\"", u)
 		}
 	}
 	for _, s := range a.Suites {

@@ -77,7 +77,7 @@ func (a *add) Validate() error {
 	if err := checkName(a.Name); err != nil {
 		return err
 	}
-	return a.signature.validate()
+	return a.checkKey()
 }
 
 // Check chooses and compares.

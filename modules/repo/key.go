@@ -29,7 +29,7 @@ const (
 
 var sumForm = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 
-func (s *signature) validate() error {
+func (s *signature) checkKey() error {
 	s.Sum = strings.ToLower(strings.TrimPrefix(s.Sum, "sha256:"))
 	switch {
 	case s.Sum != "" && !s.address():

@@ -93,7 +93,7 @@ func (a *apt) validateLine() error {
 	if a.Key != "" && slices.ContainsFunc(a.line.options, func(o string) bool { return strings.HasPrefix(o, "signed-by=") }) {
 		return errors.New("the line says signed-by itself; leave out key, or signed-by")
 	}
-	return a.signature.validate()
+	return a.checkKey()
 }
 
 // checkLine looks for the line in all files of lines.

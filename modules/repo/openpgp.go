@@ -146,7 +146,7 @@ func packet(data []byte) (tag int, body, rest []byte, err error) {
 		return binary.BigEndian.Uint32(b[:]), true
 	}
 	var size uint32
-	ok := true
+	var ok bool
 	if head&0x40 == 0 {
 		tag = int(head>>2) & 0xF
 		if head&3 == 3 {

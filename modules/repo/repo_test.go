@@ -224,9 +224,10 @@ func TestGeneric(t *testing.T) {
 	none := standin.New(t, Module(), nil)
 	for _, f := range []string{"list", "add", "remove"} {
 		a := args("name", "x", "url", "https://x")
-		if f == "list" {
+		switch f {
+		case "list":
 			a = nil
-		} else if f == "remove" {
+		case "remove":
 			delete(a, "url")
 		}
 		if _, _, err := none.Call(f, a); err == nil || !strings.HasSuffix(err.Error(), errNone.Error()) {
@@ -259,7 +260,7 @@ func TestBadInput(t *testing.T) {
 		{"apt", apt("name", ""), "name is missing: name of its file below /etc/apt/sources.list.d"},
 		{"apt", apt("name", "../x"), `name = "../x" is no name of a file of repositories: letters, digits, _, - and . after a letter or digit`},
 		{"apt", apt("uris", ""), "uris is missing: where it is; or give the repository as one line"},
-		{"apt", apt("uris", "deb.example.com"), `uris: "deb.example.com" is no address that apt knows; it begins with http:, https: or file:`},
+		{"apt", apt("uris", "deb.example.com"), `uris: "deb.example.com" is no address that apt knows, such as "https://deb.example.com"`},
 		{"apt", apt("suites", ""), `suites is missing: distributions, such as "bookworm", or folders that end in /`},
 		{"apt", apt("components", ""), `components is missing: parts of a, often "main"`},
 		{"apt", apt("suites", "x/"), `the suite "x/" is a folder, which has no components`},
@@ -279,7 +280,7 @@ func TestBadInput(t *testing.T) {
 		{"apt", args("line", "deb https://x a b", "suites", "c"), "give one of line and suites: a line says it itself"},
 		{"dnf", args("name", "x"), "baseurl is missing: where it is; mirrorlist or metalink will do as well"},
 		{"dnf", args("name", "x", "baseurl", "a", "metalink", "https://x"), "give one of baseurl, mirrorlist and metalink"},
-		{"dnf", args("name", "x", "baseurl", "x.example.com"), `"x.example.com" is no address; it begins with https:, http: or file:`},
+		{"dnf", args("name", "x", "baseurl", "x.example.com"), `"x.example.com" is no address, such as "https://rpm.example.com"`},
 		{"dnf", args("name", "x", "baseurl", "https://x", "description", "a\n[b]"), `name = "a\n[b]" cannot be a setting of a repository`},
 		{"dnf", args("name", "x", "baseurl", "https://x"), "there is no /etc/yum.repos.d, so this host has no dnf or yum; repo.add goes by the package manager that is there"},
 		{"dnf", args("name", "x", "base_url", "https://x"), `unknown argument "base_url"; did you mean "baseurl"?`},

@@ -86,7 +86,7 @@ func (r *rpm) Validate() error {
 	}
 	for _, address := range slices.Concat(r.BaseURL, r.GPGKey, []string{r.MirrorList, r.Metalink}) {
 		if u, err := url.Parse(strings.NewReplacer("$", "", "{", "", "}", "").Replace(address)); address != "" && (err != nil || u.Scheme == "") {
-			return fmt.Errorf("%q is no address; it begins with https:, http: or file:", address)
+			return fmt.Errorf("%q is no address, such as \"https://rpm.example.com\"", address)
 		}
 	}
 	for key, value := range r.settings("") {
@@ -94,7 +94,7 @@ func (r *rpm) Validate() error {
 			return fmt.Errorf("%s = %q cannot be a setting of a repository", key, value)
 		}
 	}
-	return r.signature.validate()
+	return r.checkKey()
 }
 
 func (r *rpm) path() string {
