@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -14,17 +15,29 @@ import (
 // maxAttribute is the size of one extended attribute; the kernel's limit.
 const maxAttribute = 64 << 10
 
+// accessACL holds who else may do what, beside owner, group and others.
+const accessACL = "system.posix_acl_access"
+
 // copyAttributes gives t the ACL, the security label and the user attributes
 // of p. Capabilities are not carried over to new content, as with a write.
 func copyAttributes(p, t place) error {
 	names, err := listAttributes(p.via())
-	if err != nil || len(names) == 0 {
+	if err != nil {
 		return err
+	}
+	if !slices.Contains(names, accessACL) {
+		// The folder's default ACL is for new files, which p is not.
+		if err := unix.Lremovexattr(t.via(), accessACL); err != nil && !unsupported(err) && !errors.Is(err, missingAttribute) {
+			return fmt.Errorf("keep it without an ACL: %w", err)
+		}
+	}
+	if len(names) == 0 {
+		return nil
 	}
 	buf := make([]byte, maxAttribute)
 	for _, name := range names {
 		label := name == "security.selinux"
-		if name != "system.posix_acl_access" && !label && !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "com.apple.") {
+		if name != accessACL && !label && !strings.HasPrefix(name, "user.") && !strings.HasPrefix(name, "com.apple.") {
 			continue
 		}
 		n, err := unix.Lgetxattr(p.via(), name, buf)

@@ -3,7 +3,6 @@
 package machine
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -98,30 +97,6 @@ func TestWriteFileKeepsWhatTheOldFileHad(t *testing.T) {
 	onlyFile(t, dir, "f")
 	if err := m.(modules.Flusher).Flush(); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestWriteFileKeepsAnACL(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("POSIX ACLs are Linux's")
-	}
-	path := filepath.Join(t.TempDir(), "f")
-	write(t, path, "old")
-	// u::rw-, u:1234:r--, g::r--, m::r--, o::r--, as setfacl would write it.
-	acl := []byte{2, 0, 0, 0}
-	for _, e := range [][]byte{{1, 0, 6, 0, 255, 255, 255, 255}, {2, 0, 4, 0, 0xd2, 4, 0, 0}, {4, 0, 4, 0, 255, 255, 255, 255}, {16, 0, 4, 0, 255, 255, 255, 255}, {32, 0, 4, 0, 255, 255, 255, 255}} {
-		acl = append(acl, e...)
-	}
-	if err := unix.Setxattr(path, "system.posix_acl_access", acl, 0); err != nil {
-		mustRun(t, "this file system has no ACLs: "+err.Error())
-	}
-	if err := New().WriteFile(context.Background(), path, strings.NewReader("new"), modules.WriteOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	buf := make([]byte, 200)
-	n, err := unix.Getxattr(path, "system.posix_acl_access", buf)
-	if err != nil || !bytes.Equal(buf[:n], acl) {
-		t.Errorf("the ACL is now %v, %v", buf[:max(n, 0)], err)
 	}
 }
 

@@ -56,6 +56,46 @@ func TestARefusedFileLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// TestOtherNamesOfAFile keep the old content with a warning, or see the new one.
+func TestOtherNamesOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "f"), filepath.Join(dir, "other")
+	if err := os.WriteFile(path, []byte("old"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(path, other); err != nil {
+		t.Fatal(err)
+	}
+	m := machine.New()
+	var said []string
+	ctx := modules.WithCall(t.Context(), modules.Call{Machine: m, Log: func(level, text string, _ map[string]any) { said = append(said, level+": "+text) }})
+	for _, c := range []struct {
+		text    string
+		inPlace bool
+		other   string
+	}{{"new", true, "new"}, {"newer", false, "new"}} {
+		w := Want{Path: path, Source: Bytes([]byte(c.text), false), Keep: Keep{InPlace: c.inPlace, Backup: true}}
+		if _, err := w.Check(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Apply(ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(other)
+		if err != nil || string(got) != c.other {
+			t.Errorf("in place %t: the other name has %q, %v", c.inPlace, got, err)
+		}
+		want := map[bool]string{true: "old", false: "new"}[c.inPlace]
+		if text, err := os.ReadFile(w.BackupFile()); err != nil || string(text) != want {
+			t.Errorf("in place %t: the backup has %q, %v", c.inPlace, text, err)
+		}
+	}
+	want := "warn: " + path + " had 2 names; the others keep the old content (in_place = true changes it under all of them)"
+	if len(said) != 1 || said[0] != want {
+		t.Errorf("%q", said)
+	}
+}
+
 func TestOwnersByNameNumberAndPlan(t *testing.T) {
 	ctx := context.Background()
 	o := machine.NewOverlay(machine.New())

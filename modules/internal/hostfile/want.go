@@ -248,6 +248,9 @@ func (w *Want) Apply(ctx context.Context, m modules.Machine) error {
 			return fmt.Errorf("back up: %w", err)
 		}
 	}
+	if w.old.Nlink > 1 && !w.Keep.InPlace {
+		modules.CallOf(ctx).Log("warn", fmt.Sprintf("%s had %d names; the others keep the old content (in_place = true changes it under all of them)", w.final, w.old.Nlink), nil)
+	}
 	err = m.WriteFile(ctx, w.final, newChecked(src, w.Source, w.final), o)
 	if err != nil && w.backup != "" {
 		_ = m.Remove(w.backup)
