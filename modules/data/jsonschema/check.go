@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Check answers all that v has against the schema, nothing when it fits. An
 // error means that it could not be told.
 func (s *Schema) Check(v any) ([]Complaint, error) {
-	c := checker{Schema: s}
+	c := checker{Schema: s, end: time.Now().Add(maxTime)}
 	_, wrong := c.eval(s.root, v, &place{}, nil)
 	return wrong, c.err
 }
@@ -18,6 +19,7 @@ func (s *Schema) Check(v any) ([]Complaint, error) {
 type checker struct {
 	*Schema
 	steps int
+	end   time.Time
 	open  []frame
 	err   error
 }
@@ -76,6 +78,9 @@ func (c *checker) eval(n *node, v any, at *place, scope []*resource) (seen, []Co
 	if c.steps++; c.steps > maxSteps {
 		return c.stop(fmt.Errorf("checking it takes more than %d steps", maxSteps))
 	}
+	if c.steps%1024 == 0 && time.Now().After(c.end) {
+		return c.stop(fmt.Errorf("checking it takes longer than %s", maxTime))
+	}
 	for i := len(c.open) - 1; i >= 0 && c.open[i].at == at; i-- {
 		if c.open[i].n == n {
 			return c.stop(errors.New("the schema refers to itself without end"))
@@ -132,6 +137,12 @@ type evaluation struct {
 	wrong []Complaint
 }
 
+// take adds what another schema or an inner value had to say. Nobody reads
+// hundreds of complaints, and combinations of schemas could make millions.
+func take(all, more []Complaint) []Complaint {
+	return append(all, more[:min(len(more), max(maxKept-len(all), 0))]...)
+}
+
 func (e *evaluation) say(format string, args ...any) {
 	e.wrong = append(e.wrong, Complaint{Path: e.at.String(), Text: fmt.Sprintf(format, args...)})
 }
@@ -140,7 +151,7 @@ func (e *evaluation) say(format string, args ...any) {
 // says and saw.
 func (e *evaluation) same(n *node, v any) bool {
 	s, wrong := e.eval(n, v, e.at, e.scope)
-	e.wrong = append(e.wrong, wrong...)
+	e.wrong = take(e.wrong, wrong)
 	if len(wrong) == 0 {
 		e.seen.add(s)
 	}
@@ -238,10 +249,10 @@ func (e *evaluation) anyOf(v any) {
 		if matched && !e.tracks {
 			return
 		}
-		all = append(all, wrong...)
+		all = take(all, wrong)
 	}
 	if !matched {
-		e.wrong = append(e.wrong, all...)
+		e.wrong = take(e.wrong, all)
 	}
 }
 
@@ -253,12 +264,12 @@ func (e *evaluation) oneOf(v any) {
 		if ok {
 			matched = append(matched, i+1)
 		}
-		all = append(all, wrong...)
+		all = take(all, wrong)
 	}
 	switch {
 	case len(matched) > 1:
 		e.say("it fits the schemas %d and %d of 'oneOf', and must fit one", matched[0], matched[1])
 	case len(matched) == 0:
-		e.wrong = append(e.wrong, all...)
+		e.wrong = take(e.wrong, all)
 	}
 }

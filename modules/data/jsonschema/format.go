@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -66,9 +67,17 @@ func format(name, s string) string {
 	return ""
 }
 
-// matches compiles its pattern each time: formats are rare, and package
-// variables would be made at every start.
-func matches(pattern, s string) bool { return regexp.MustCompile(pattern).MatchString(s) }
+// compiled are the patterns that were needed: as package variables all of them
+// would be made at every start.
+var compiled sync.Map
+
+func matches(pattern, s string) bool {
+	re, ok := compiled.Load(pattern)
+	if !ok {
+		re, _ = compiled.LoadOrStore(pattern, regexp.MustCompile(pattern))
+	}
+	return re.(*regexp.Regexp).MatchString(s)
+}
 
 func parsed(layout, s string) string {
 	if _, err := time.Parse(layout, s); err != nil {

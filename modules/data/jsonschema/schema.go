@@ -12,12 +12,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Limits against schemas and values that others wrote.
 const (
 	maxDepth = 200       // levels of subschemas
 	maxSteps = 1_000_000 // pairs of a subschema and a value that one check looks at
+	maxTime  = 10 * time.Second
+	maxKept  = 100 // complaints
 )
 
 // Options say how a schema is read.

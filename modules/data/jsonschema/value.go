@@ -217,7 +217,7 @@ func (e *evaluation) array(v []any) {
 
 func (e *evaluation) item(s *node, v []any, i int) bool {
 	_, wrong := e.eval(s, v[i], &place{up: e.at, index: i + 1}, e.scope)
-	e.wrong = append(e.wrong, wrong...)
+	e.wrong = take(e.wrong, wrong)
 	return len(wrong) == 0
 }
 
@@ -310,7 +310,7 @@ func (e *evaluation) object(v map[string]any) {
 
 func (e *evaluation) property(s *node, v map[string]any, k string) {
 	_, wrong := e.eval(s, v[k], &place{up: e.at, key: k}, e.scope)
-	e.wrong = append(e.wrong, wrong...)
+	e.wrong = take(e.wrong, wrong)
 }
 
 // dependent is what must hold once a property is there.
