@@ -25,7 +25,7 @@ type present struct {
 // Validate checks the schedule and what else cron would stumble over.
 func (p *present) Validate() error {
 	p.Job = strings.Trim(p.Job, "\r\n")
-	switch err := errors.Join(checkName(p.Name), p.table.validate()); {
+	switch err := errors.Join(checkName(p.Name), p.checkTable()); {
 	case err != nil:
 		return err
 	case p.State == modules.Absent:
@@ -37,7 +37,7 @@ func (p *present) Validate() error {
 	case p.File != "" && p.User == "":
 		return errors.New("user is missing: a job in a cron_file says which user runs it")
 	}
-	return p.times.validate()
+	return p.checkTimes()
 }
 
 func checkName(name string) error {
@@ -62,9 +62,9 @@ func (p *present) Check(ctx context.Context, v facts.Viewer) (modules.Diff, erro
 
 // line is the job as the crontab has it.
 func (p *present) line() string {
-	parts := []string{p.times.text(), p.Job}
+	parts := []string{p.when(), p.Job}
 	if p.File != "" {
-		parts = []string{p.times.text(), p.User, p.Job}
+		parts = []string{p.when(), p.User, p.Job}
 	}
 	line := strings.Join(parts, " ")
 	if p.Disabled {
@@ -89,7 +89,7 @@ type absent struct {
 }
 
 // Validate checks the names.
-func (a *absent) Validate() error { return errors.Join(checkName(a.Name), a.table.validate()) }
+func (a *absent) Validate() error { return errors.Join(checkName(a.Name), a.checkTable()) }
 
 // Check looks for the job.
 func (a *absent) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
@@ -112,7 +112,7 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Validate checks the name and finds quotes for the value.
 func (e *variable) Validate() error {
-	if err := e.table.validate(); err != nil {
+	if err := e.checkTable(); err != nil {
 		return err
 	}
 	quote := `"`

@@ -12,7 +12,7 @@ import (
 type list struct{ table }
 
 // Validate checks the names.
-func (l *list) Validate() error { return l.table.validate() }
+func (l *list) Validate() error { return l.checkTable() }
 
 // Query reads the crontab.
 func (l *list) Query(ctx context.Context, v facts.Viewer) ([]any, error) {

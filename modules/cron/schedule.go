@@ -35,8 +35,8 @@ var fields = []field{
 
 func (t times) five() []string { return []string{t.Minute, t.Hour, t.Day, t.Month, t.Weekday} }
 
-// validate refuses what cron would, or would take for something else.
-func (t times) validate() error {
+// checkTimes refuses what cron would, or would take for something else.
+func (t times) checkTimes() error {
 	if t.Special != "" {
 		for i, text := range t.five() {
 			if text != "*" {
@@ -53,8 +53,8 @@ func (t times) validate() error {
 	return nil
 }
 
-// text is the beginning of the job's line.
-func (t times) text() string {
+// when is the beginning of the job's line.
+func (t times) when() string {
 	if t.Special != "" {
 		return "@" + t.Special
 	}

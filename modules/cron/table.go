@@ -36,7 +36,7 @@ type table struct {
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-func (t *table) validate() error {
+func (t *table) checkTable() error {
 	switch {
 	case strings.ContainsAny(t.User, " \t\n\r\x00:/") || strings.HasPrefix(t.User, "-"):
 		return fmt.Errorf("user = %q is no name of a user", t.User)

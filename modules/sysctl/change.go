@@ -34,7 +34,7 @@ func (s *set) Validate() error {
 	if s.key, err = parseKey(s.Name); err != nil {
 		return err
 	}
-	if err := s.file.validate(); err != nil || s.State == modules.Absent {
+	if err := s.checkFile(); err != nil || s.State == modules.Absent {
 		return err
 	}
 	s.value, err = textOf(s.Value)
@@ -184,7 +184,7 @@ type absent struct {
 func (a *absent) Validate() error {
 	var err error
 	a.key, err = parseKey(a.Name)
-	return errors.Join(err, a.file.validate())
+	return errors.Join(err, a.checkFile())
 }
 
 // Check looks for the parameter in the file.

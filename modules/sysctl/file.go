@@ -40,7 +40,7 @@ func (f *file) path(ctx context.Context) (string, error) {
 	return path.Join(folder, name), nil
 }
 
-func (f *file) validate() error {
+func (f *file) checkFile() error {
 	if f.File == "" || f.File == suffix || strings.HasSuffix(f.File, "/") || strings.ContainsAny(f.File, "\x00\n") {
 		return fmt.Errorf("sysctl_file = %q is no name of a file", f.File)
 	}
