@@ -44,7 +44,7 @@ func TestFault01EveryByte(t *testing.T) {
 	}
 	waitFor(t, "the end of the connection", func() bool { return len(p.Links()) == 0 })
 	up, down := p.Bytes()
-	sample := int64(25)
+	sample := int64(15)
 	if os.Getenv("SLOTH_EVERY_BYTE") == "1" {
 		sample = up + down
 	}
