@@ -25,12 +25,13 @@ type app struct {
 
 	mu sync.Mutex // one question at a time
 
-	redactOnce sync.Once
-	redact     *redact.Redactor // through redactor
-	keysOnce   sync.Once
-	keys       *secret.Keys // through ageKeys
-	secrets    *secrets     // through openSecrets
-	warned     sync.Map
+	protectOnce sync.Once
+	redactOnce  sync.Once
+	redact      *redact.Redactor // through redactor
+	keysOnce    sync.Once
+	keys        *secret.Keys // through ageKeys
+	secrets     *secrets     // through openSecrets
+	warned      sync.Map
 }
 
 func newRoot(a *app) *cobra.Command {

@@ -92,6 +92,7 @@ func (a *app) password(prompt string) (*connection.Secret, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.protectOnce.Do(protect)
 	_ = a.redactor().Add("a password", text) // what is asked for is never echoed
 	return connection.NewSecret(text), nil
 }
@@ -100,6 +101,7 @@ func (a *app) password(prompt string) (*connection.Secret, error) {
 func (a *app) hide(list ...*connection.Secret) {
 	for _, s := range list {
 		if s != nil {
+			a.protectOnce.Do(protect)
 			_ = a.redactor().Add("a password", s.Reveal()) // weak ones are an old habit of inventories
 		}
 	}

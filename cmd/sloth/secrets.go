@@ -78,6 +78,7 @@ func (a *app) redactor() *redact.Redactor {
 
 // learn makes value a secret, and tells once of one that cannot be hidden.
 func (s *secrets) learn(name, value string) {
+	s.app.protectOnce.Do(protect)
 	if err := s.app.redactor().Add(name, value); err != nil {
 		s.app.warn(err.Error())
 	}
@@ -142,7 +143,10 @@ func (s *secrets) OpenFile(data []byte) ([]byte, error) {
 
 // Learn hides a text of an encrypted file. Such a file has ordinary words too,
 // so those that cannot be hidden are no reason to warn.
-func (s *secrets) Learn(text string) { _ = s.app.redactor().Add("vault", text) }
+func (s *secrets) Learn(text string) {
+	s.app.protectOnce.Do(protect)
+	_ = s.app.redactor().Add("vault", text)
+}
 
 var _ inventory.Secrets = (*secrets)(nil)
 

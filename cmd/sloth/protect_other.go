@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// protect has nothing to call on this system.
+func protect() {}
