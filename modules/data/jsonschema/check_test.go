@@ -90,14 +90,14 @@ func TestHostileSchemas(t *testing.T) {
 	for schema, want := range map[string]string{
 		`{"$ref":"#"}`: "the schema refers to itself without end",
 		`{"$defs":{"a":{"$ref":"#/$defs/b"},"b":{"anyOf":[{"$ref":"#/$defs/a"}]}},"$ref":"#/$defs/a"}`: "the schema refers to itself without end",
-		doubling.String(): "checking it takes more than 1000000 steps",
+		doubling.String(): "checking it takes ", // more than 1000000 steps, or longer than 10s on a slow machine
 	} {
 		s, err := Compile(read(t, []byte(schema)), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		start := time.Now()
-		if _, err := s.Check("x"); err == nil || err.Error() != want {
+		if _, err := s.Check("x"); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.60s: got %v, want %s", schema, err, want)
 		}
 		if d := time.Since(start); d > 20*time.Second {
