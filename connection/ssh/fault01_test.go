@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"testing"
 	"time"
@@ -61,7 +62,7 @@ func TestFault01EveryByte(t *testing.T) {
 		{"reset to the client", p.ResetAfter, faultproxy.ToClient, down},
 	} {
 		step := max(1, fault.total/sample)
-		for n := int64(0); n < fault.total; n += step {
+		for n := rand.Int64N(step); n < fault.total; n += step { // other bytes each time
 			fired := fault.arm(n, fault.dir)
 			begin := time.Now()
 			err := session()
