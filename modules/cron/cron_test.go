@@ -56,6 +56,10 @@ func (h *host) call(t *testing.T, name string, args map[string]any) ([]any, stri
 		Call: modules.Call{Machine: h.machine, Workdir: "/srv"},
 		Called: func(r bind.Record) {
 			for _, c := range r.Diff.Changes {
+				if c.Unknown {
+					said += c.What + " " + c.Attr + ": unknown\n"
+					continue
+				}
 				if !c.Text {
 					said += fmt.Sprintf("%s %s: %s -> %s\n", c.What, c.Attr, c.Before, c.After)
 					continue
@@ -251,6 +255,11 @@ func TestPlanGoesOn(t *testing.T) {
 		if _, said, err := h.call(t, "present", a); err != nil || said == "" {
 			t.Errorf("%v: %q, %v", a, said, err)
 		}
+	}
+	h.overlay.PutUnknownFile("/etc/cron.d/drawn", 0o644)
+	want := "/etc/cron.d/drawn content: unknown"
+	if _, said, err := h.call(t, "absent", args("name", "a", "cron_file", "drawn")); err != nil || said != want {
+		t.Errorf("%q, %v", said, err)
 	}
 	if _, said, err := h.call(t, "absent", args("name", "a", "user", "ghost")); err != nil || said != "-#Ansible: a\n-* * * * * b" {
 		t.Errorf("%q, %v", said, err)

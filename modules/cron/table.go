@@ -154,22 +154,25 @@ type edit struct {
 	table
 	Backup bool `lua:"backup" doc:"Keep the old crontab: a cron_file beside the new one, as NAME.TIME~, a user's in /var/tmp"`
 
-	want   hostfile.Want // of a cron_file
-	gone   string        // the cron_file to be removed
-	old    string        // the crontab of a user
-	after  string
-	backup string
+	want    hostfile.Want // of a cron_file
+	gone    string        // the cron_file to be removed
+	unknown string        // the cron_file, where a plan cannot know what is in it
+	old     string        // the crontab of a user
+	after   string
+	backup  string
 }
 
 // check lets change make the new lines and compares. Without lines a cron_file
 // that was there is removed.
 func (e *edit) check(ctx context.Context, v facts.Viewer, change func([]string) ([]string, error)) (modules.Diff, error) {
 	var d modules.Diff
-	e.want, e.gone, e.backup = hostfile.Want{}, "", ""
+	e.want, e.gone, e.unknown, e.backup = hostfile.Want{}, "", "", ""
 	var err error
 	e.old, err = e.read(ctx, v)
 	if errors.Is(err, modules.ErrUnknown) {
-		return d, fmt.Errorf("%w: a planned change writes this file", err)
+		e.unknown, err = e.path(ctx)
+		d.Add(modules.Change{What: e.unknown, Attr: "content", Unknown: true})
+		return d, err
 	}
 	if err != nil {
 		return d, err
@@ -248,6 +251,9 @@ func (e *edit) install(ctx context.Context, m modules.Machine) error {
 // Plan lets later checks see the crontab.
 func (e *edit) Plan(ctx context.Context, _ modules.Diff, o modules.Overlay) error {
 	switch {
+	case e.unknown != "":
+		o.PutUnknownFile(e.unknown, 0o644)
+		return nil
 	case e.gone != "":
 		o.Remove(e.gone)
 		return nil

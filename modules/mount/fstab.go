@@ -3,7 +3,6 @@ package mount
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -121,15 +120,17 @@ type fstab struct {
 	Fstab  string `lua:"fstab,path" doc:"File to list it in"`
 	Backup bool   `lua:"backup" doc:"Keep the old fstab beside the new one, as NAME.TIME~"`
 
-	want hostfile.Want
+	want    hostfile.Want
+	unknown bool // a plan cannot know what is in it
 }
 
 // check compares the file with what change makes of it.
 func (f *fstab) check(ctx context.Context, v facts.Viewer, change func(string) string) (modules.Diff, error) {
-	f.want = hostfile.Want{}
+	f.want, f.unknown = hostfile.Want{}, false
 	b, err := hostfile.Read(v, f.Fstab)
 	if errors.Is(err, modules.ErrUnknown) {
-		return modules.Diff{}, fmt.Errorf("%w: a planned change writes %s", err, f.Fstab)
+		f.unknown = true
+		return modules.Diff{Changes: []modules.Change{{What: f.Fstab, Attr: "content", Unknown: true}}}, nil
 	}
 	if err != nil && !hostfile.Missing(err) {
 		return modules.Diff{}, err
@@ -150,6 +151,9 @@ func (f *fstab) write(ctx context.Context, m modules.Machine) error {
 }
 
 func (f *fstab) plan(ctx context.Context, o modules.Overlay) error {
+	if f.unknown {
+		o.PutUnknownFile(f.Fstab, 0o644)
+	}
 	if f.want.Path == "" {
 		return nil
 	}

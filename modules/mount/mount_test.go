@@ -91,6 +91,10 @@ func (h *host) call(t *testing.T, name string, args map[string]any) (any, string
 		Call: modules.Call{Machine: h.machine, Workdir: "/srv", Log: func(_, m string, _ map[string]any) { h.logged = append(h.logged, m) }},
 		Called: func(r bind.Record) {
 			for _, c := range r.Diff.Changes {
+				if c.Unknown && c.Attr == "content" {
+					said = append(said, c.What+" "+c.Attr+": unknown")
+					continue
+				}
 				if c.Text {
 					c.Before, c.After = "…", "…"
 				}
@@ -345,6 +349,11 @@ func TestPlanGoesOn(t *testing.T) {
 		if _, said, err := h.call(t, c.function, c.args); err != nil || (said != "") != c.changes {
 			t.Errorf("%s %v: %q, %v", c.function, c.args, said, err)
 		}
+	}
+	h.overlay.PutUnknownFile("/etc/fstab", 0o644)
+	want := "/etc/fstab content: unknown"
+	if _, said, err := h.call(t, "present", args("path", "/mnt/q", "src", "/dev/sdd1", "fstype", "ext4")); err != nil || said != want {
+		t.Errorf("%q, %v", said, err)
 	}
 	if h.read(t, info) != kernel || h.read(t, tab) != listing {
 		t.Error("the plan changed something")

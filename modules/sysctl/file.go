@@ -26,7 +26,8 @@ type file struct {
 	File   string `lua:"sysctl_file" alias:"file,path,dest" doc:"File to set it in; a name without a slash is one in /etc/sysctl.d, and gets the end .conf"`
 	Backup bool   `lua:"backup" doc:"Keep the old file beside the new one, as NAME.TIME~"`
 
-	want hostfile.Want
+	want    hostfile.Want
+	unknown string // the file, where a plan cannot know what is in it
 }
 
 func (f *file) path(ctx context.Context) (string, error) {
@@ -50,7 +51,7 @@ func (f *file) checkFile() error {
 // check compares the file with what it is after change. A file that is not
 // there is made when create says so.
 func (f *file) check(ctx context.Context, v facts.Viewer, create bool, change func(text string) string) (modules.Diff, error) {
-	f.want = hostfile.Want{}
+	f.want, f.unknown = hostfile.Want{}, ""
 	at, err := f.path(ctx)
 	if err != nil {
 		return modules.Diff{}, err
@@ -58,7 +59,8 @@ func (f *file) check(ctx context.Context, v facts.Viewer, create bool, change fu
 	b, err := hostfile.Read(v, at)
 	switch {
 	case errors.Is(err, modules.ErrUnknown):
-		return modules.Diff{}, fmt.Errorf("%w: a planned change writes %s", err, at)
+		f.unknown = at
+		return modules.Diff{Changes: []modules.Change{{What: at, Attr: "content", Unknown: true}}}, nil
 	case hostfile.Missing(err) && !create:
 		return modules.Diff{}, nil
 	case err != nil && !hostfile.Missing(err):
@@ -96,6 +98,9 @@ func (f *file) apply(ctx context.Context, m modules.Machine) error {
 }
 
 func (f *file) plan(ctx context.Context, o modules.Overlay) error {
+	if f.unknown != "" {
+		o.PutUnknownFile(f.unknown, 0o644)
+	}
 	if f.want.Path == "" {
 		return nil
 	}

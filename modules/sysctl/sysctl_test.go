@@ -211,6 +211,11 @@ func TestPlanGoesOn(t *testing.T) {
 	if got, _, err := h.call(t, "get", args("name", "net.bridge.x")); err != nil || got != "1" {
 		t.Errorf("the plan gets %v, %v", got, err)
 	}
+	h.overlay.PutUnknownFile("/etc/sysctl.d/drawn.conf", 0o644)
+	want = "/etc/sysctl.d/drawn.conf content: unknown -> "
+	if _, said, err := h.call(t, "absent", args("name", "vm.swappiness", "file", "drawn")); err != nil || said != want {
+		t.Errorf("%q, %v", said, err)
+	}
 	h.overlay = nil
 	if got, _, err := h.call(t, "get", args("name", "net.ipv4.tcp_rmem")); err != nil || got != "4096\t131072\t6291456" {
 		t.Errorf("%v, %v", got, err)
