@@ -1,9 +1,11 @@
 package values
 
 import (
+	"bufio"
 	"context"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +63,17 @@ func child(t *testing.T) bool {
 		do(t, v, "lock", "l", 5, "the child", 2)
 		fmt.Println("held")
 		<-t.Context().Done() // until killed
+	case "once":
+		for i := int64(0); ; i++ {
+			out, err := v.DoOnce(t.Context(), fmt.Sprint("run/", i), "increment", []any{"n"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out[0] != i+1 {
+				t.Fatalf("call %d was answered with %v", i, out)
+			}
+			fmt.Println("made", i)
+		}
 	default:
 		if _, err := fmt.Sscanf(what, "increment %d", &n); err != nil {
 			t.Fatal(err)
@@ -152,6 +165,51 @@ func TestAHolderDies(t *testing.T) {
 		}
 		if late := time.Since(after.Add(lease)); late > 1500*time.Millisecond {
 			t.Errorf("got %s after the lease was over", late)
+		}
+	})
+}
+
+// TestCallsOfTheKilled kills a process that makes numbered calls and lets it
+// begin again from the first one: each counts once and is answered as before,
+// also the one that was made and not acknowledged.
+func TestCallsOfTheKilled(t *testing.T) {
+	if child(t) {
+		return
+	}
+	rounds := 4
+	if *full {
+		rounds = 100
+	}
+	places(t, func(t *testing.T, at string) {
+		last := int64(-1)
+		for range rounds {
+			c := command(t, "once", at)
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			made, stray := int64(-1), ""
+			var kill *time.Timer
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				if _, err := fmt.Sscanf(lines.Text(), "made %d", &made); err != nil {
+					stray += lines.Text() + "\n"
+				}
+				if made > last && kill == nil {
+					kill = time.AfterFunc(rand.N(100*time.Millisecond), func() { _ = c.Process.Kill() })
+				}
+			}
+			err = c.Wait()
+			if kill == nil || !kill.Stop() && c.ProcessState.Exited() {
+				t.Fatalf("it ended by itself: %v\n%s", err, stray)
+			}
+			last = max(last, made)
+			n, ok := do(t, valuesAt(t, at), "get", "n").(int64)
+			if !ok || n < last+1 || n > last+2 {
+				t.Fatalf("%d calls were acknowledged, the counter is %d", last+1, n)
+			}
 		}
 	})
 }
