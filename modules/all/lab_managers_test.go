@@ -96,11 +96,11 @@ func TestLabDnf(t *testing.T) {
 	repo := rpms(t)
 	put(t, "/etc/yum.repos.d/lab.repo", "[lab]\nname=lab\nbaseurl=file://"+repo+"\ngpgcheck=0\n")
 	defer os.Remove("/etc/yum.repos.d/lab.repo")
-	sh(t, "dnf -qy remove lab-rpm lab-anchor >/dev/null 2>&1 || :; dnf -q clean all")
+	sh(t, "for p in lab-rpm lab-anchor; do rpm -e --nodeps $p >/dev/null 2>&1 || :; done; dnf -q clean all")
 	labRun(t, `manager, toy, old = "dnf", "lab-rpm", "`+repo+`/noarch/lab-rpm-1.0-1.noarch.rpm"`+whatAllDo+pins, "apt-get")
 	logged := labRun(t, `
 exec.run("dnf -qy remove lab-rpm")
-exec.run("setsid sh -c 'echo -n $$ > /var/cache/dnf/metadata_lock.pid; exec sleep 3' >/dev/null 2>&1 &")
+exec.run("setsid sh -c 'echo -n $$ > /var/cache/dnf/metadata_lock.pid; exec sleep 6' >/dev/null 2>&1 &")
 wait_for({ command = "test -s /var/cache/dnf/metadata_lock.pid" })
 once(pkg.install("lab-rpm"))`, "apt-get")
 	if !strings.Contains(logged, "waiting up to 5m0s for another package manager to finish: metadata already locked by ") {
@@ -111,7 +111,7 @@ once(pkg.install("lab-rpm"))`, "apt-get")
 func TestLabZypper(t *testing.T) {
 	needTools(t, "zypper", "rpm", "rpmbuild", "createrepo_c")
 	repo := rpms(t)
-	sh(t, "rpm -e --nodeps lab-rpm lab-anchor >/dev/null 2>&1 || :; rpm -i "+repo+"/noarch/lab-anchor-1.0-1.noarch.rpm")
+	sh(t, "for p in lab-rpm lab-anchor; do rpm -e --nodeps $p >/dev/null 2>&1 || :; done; rpm -i "+repo+"/noarch/lab-anchor-1.0-1.noarch.rpm")
 	sh(t, "zypper --non-interactive removerepo lab >/dev/null 2>&1 || :; zypper --non-interactive addrepo --no-gpgcheck dir://"+repo+" lab")
 	defer sh(t, "zypper --non-interactive removerepo lab")
 	labRun(t, `manager, toy, old = "zypper", "lab-rpm", "`+repo+`/noarch/lab-rpm-1.0-1.noarch.rpm"`+whatAllDo+pins+`

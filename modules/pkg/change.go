@@ -86,6 +86,7 @@ func names(ws []wish) []string {
 
 // Check compares what is installed with what is wanted.
 func (p *install) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	ctx = p.within(ctx)
 	if p.gone != nil {
 		return p.gone.Check(ctx, v)
 	}
@@ -255,6 +256,7 @@ func (r *remove) Validate() error {
 
 // Check looks for what is still installed.
 func (r *remove) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	ctx = r.within(ctx)
 	var d modules.Diff
 	var err error
 	r.todo = nil
@@ -345,6 +347,7 @@ func (u *upgrade) Validate() error {
 
 // Check asks what is newer.
 func (u *upgrade) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	ctx = u.within(ctx)
 	var d modules.Diff
 	var err error
 	u.todo = nil

@@ -119,6 +119,7 @@ func each(names []string, check func(string) error) []error {
 
 // Check asks which packages are held.
 func (h *hold) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	ctx = h.within(ctx)
 	var d modules.Diff
 	var err error
 	h.todo = nil

@@ -168,21 +168,28 @@ func Installed(ctx context.Context, v facts.Viewer, name string) (string, error)
 var anyCode = []int{-1}
 
 // ask runs a program that only reports. Codes other than those accepted are
-// errors.
+// errors. Some managers lock even then: ask waits as long as run does.
 func ask(ctx context.Context, v facts.Viewer, accept []int, argv ...string) (string, error) {
-	a, err := v.Query(ctx, argv...)
-	if err != nil {
-		return "", err
-	}
-	if a.ExitCode == 0 {
-		return string(a.Stdout), nil
-	}
-	for _, code := range accept {
-		if a.ExitCode == code || code == anyCode[0] && a.Signal == "" {
-			return string(a.Stdout), nil
+	w := waiter{ctx: ctx, patience: patience(ctx)}
+	for {
+		a, err := v.Query(ctx, argv...)
+		if err != nil {
+			return "", err
+		}
+		text := string(a.Stderr) + string(a.Stdout)
+		locked := a.ExitCode != 0 && busy.MatchString(text)
+		for _, code := range append([]int{0}, accept...) {
+			if !locked && (a.ExitCode == code || code == anyCode[0] && a.Signal == "") {
+				return string(a.Stdout), nil
+			}
+		}
+		if !locked {
+			return "", fmt.Errorf("%s %s: %s", argv[0], argv[1], tool.Failure(a, false))
+		}
+		if err := w.wait(text); err != nil {
+			return "", fmt.Errorf("%s: %w", brief(argv), err)
 		}
 	}
-	return "", fmt.Errorf("%s %s: %s", argv[0], argv[1], tool.Failure(a, false))
 }
 
 // fields splits lines at tabs.

@@ -2,11 +2,14 @@ package pkg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sloth-runner/sloth/facts"
+	"github.com/sloth-runner/sloth/modules"
 )
 
 // said answers every question with one text.
@@ -162,5 +165,28 @@ func TestDone(t *testing.T) {
 	}
 	if done(apt{}, 102) || done(rpm{"dnf"}, 100) || !done(apt{}, 0) {
 		t.Error("another manager's exit code is taken for zypper's")
+	}
+}
+
+// Questions wait for locks too, and no longer than they may.
+func TestFault50QuestionsWait(t *testing.T) {
+	v := said{text: "System management is locked by the application with pid 403 (zypper).\nClose this application before trying again.\n", code: 7}
+	ctx := options{LockTimeout: time.Second}.within(context.Background())
+	_, err := rpm{"zypper"}.candidates(ctx, v, []string{"nginx"})
+	want := "zypper info nginx: another package manager did not finish within 1s: System management is locked by the application with pid 403 (zypper)."
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, wanted %s", err, want)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var logged []string
+	ctx = modules.WithCall(ctx, modules.Call{Log: func(level, message string, _ map[string]any) {
+		logged = append(logged, level+" "+message)
+		cancel()
+	}})
+	if _, err = (rpm{"zypper"}).candidates(ctx, v, []string{"nginx"}); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if len(logged) != 1 || !strings.HasPrefix(logged[0], "warn waiting up to 5m0s for another package manager to finish: System management is locked") {
+		t.Errorf("it said %q", logged)
 	}
 }

@@ -11,6 +11,10 @@ import (
 	"github.com/sloth-runner/sloth/facts"
 )
 
+// exitOnLock keeps dnf and yum from waiting for locks themselves: they would do so
+// without end, and tell nobody.
+const exitOnLock = "--setopt=exit_on_lock=1"
+
 // rpm is dnf, yum and zypper: they differ in commands, and share the database.
 type rpm struct{ tool string }
 
@@ -89,7 +93,7 @@ func (r rpm) candidates(ctx context.Context, v facts.Viewer, names []string) (ma
 		}
 		return out, err
 	}
-	argv := []string{r.tool, "-q", "repoquery", "--latest-limit=1", "--qf", "%{name}\t%{version}-%{release}\n"}
+	argv := []string{r.tool, "-q", exitOnLock, "repoquery", "--latest-limit=1", "--qf", "%{name}\t%{version}-%{release}\n"}
 	if r.tool == "yum" {
 		argv = []string{"repoquery", "-q", "--qf", "%{name}\t%{version}-%{release}"}
 		if _, err := v.LookPath("repoquery"); err != nil {
@@ -116,7 +120,7 @@ func (r rpm) upgradable(ctx context.Context, v facts.Viewer) (map[string]string,
 		}
 		return out, err
 	}
-	text, err := ask(ctx, v, []int{100}, r.tool, "-q", "check-update") // 100: there are some
+	text, err := ask(ctx, v, []int{100}, r.tool, "-q", exitOnLock, "check-update") // 100: there are some
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if strings.HasPrefix(line, "Obsoleting") {
@@ -140,13 +144,12 @@ func (r rpm) orphans(ctx context.Context, v facts.Viewer) ([]string, error) {
 		}
 		return out, err
 	}
-	text, err := ask(ctx, v, nil, r.tool, "-q", "repoquery", "--unneeded", "--qf", "%{name}\n")
+	text, err := ask(ctx, v, nil, r.tool, "-q", exitOnLock, "repoquery", "--unneeded", "--qf", "%{name}\n")
 	return strings.Fields(text), err
 }
 
 func (r rpm) command(do verb, _ options, pkgs []wish) []string {
-	// They would wait for locks forever, and say so where nobody reads it.
-	argv := []string{r.tool, "-y", "--setopt=exit_on_lock=1"}
+	argv := []string{r.tool, "-y", exitOnLock}
 	words := map[verb][]string{
 		doInstall: {"install"}, doLocal: {"install"}, doRemove: {"remove"}, doPurge: {"remove"},
 		doRefresh: {"makecache"}, doUpgrade: {"upgrade"}, doUpgradeAll: {"upgrade"},
@@ -188,7 +191,7 @@ func (r rpm) search(ctx context.Context, v facts.Viewer, text string) ([][2]stri
 		}
 		return found, err
 	}
-	out, err := ask(ctx, v, []int{1}, r.tool, "-q", "search", text)
+	out, err := ask(ctx, v, []int{1}, r.tool, "-q", exitOnLock, "search", text)
 	found := pairs(out, " : ")
 	for i, f := range found {
 		if at := strings.LastIndexByte(f[0], '.'); at > 0 {

@@ -39,23 +39,65 @@ func done(m manager, code int) bool {
 	return code == 0 || m.name() == "zypper" && (code == 102 || code == 103 || code == 106)
 }
 
+type patienceKey struct{}
+
+// within lets questions wait for locks as long as o says.
+func (o options) within(ctx context.Context) context.Context {
+	return context.WithValue(ctx, patienceKey{}, o.LockTimeout)
+}
+
+func patience(ctx context.Context) time.Duration {
+	if d, ok := ctx.Value(patienceKey{}).(time.Duration); ok {
+		return d
+	}
+	return newOptions().LockTimeout
+}
+
+// waiter waits for somebody else's lock, and says so once.
+type waiter struct {
+	ctx      context.Context
+	patience time.Duration
+	until    time.Time
+
+	mu   sync.Mutex
+	told bool
+}
+
+// tell says what is waited for.
+func (w *waiter) tell(text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.told {
+		return
+	}
+	w.told = true
+	why := strings.TrimPrefix(strings.TrimSpace(busy.FindString(text)), "E: ")
+	modules.CallOf(w.ctx).Log("warn", fmt.Sprintf("waiting up to %s for another package manager to finish: %s", w.patience, why), nil)
+}
+
+// wait lets some time pass after a try that ended with text. It is an error when
+// there is none left.
+func (w *waiter) wait(text string) error {
+	if w.until.IsZero() {
+		w.until = time.Now().Add(w.patience)
+	}
+	if !time.Now().Add(lockPoll).Before(w.until) {
+		return fmt.Errorf("another package manager did not finish within %s: %s", w.patience, strings.TrimSpace(busy.FindString(text)))
+	}
+	w.tell(text)
+	select {
+	case <-time.After(lockPoll):
+		return nil
+	case <-w.ctx.Done():
+		return context.Cause(w.ctx)
+	}
+}
+
 // run lets the manager do something. It waits for locks, visibly.
 func run(ctx context.Context, mc modules.Machine, m manager, o options, argv []string) error {
 	call := modules.CallOf(ctx)
-	deadline := time.Now().Add(o.LockTimeout)
+	w := waiter{ctx: ctx, patience: o.LockTimeout, until: time.Now().Add(o.LockTimeout)}
 	repaired := false
-	var mu sync.Mutex
-	told := false
-	waiting := func(text string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if told {
-			return
-		}
-		told = true
-		why := strings.TrimPrefix(strings.TrimSpace(busy.FindString(text)), "E: ")
-		call.Log("warn", fmt.Sprintf("waiting up to %s for another package manager to finish: %s", o.LockTimeout, why), nil)
-	}
 	for {
 		a, err := mc.Run(ctx, modules.Cmd{
 			Argv: argv, Env: append([]string{"LC_ALL=C"}, m.environment()...), Grace: grace,
@@ -63,7 +105,7 @@ func run(ctx context.Context, mc modules.Machine, m manager, o options, argv []s
 			Output: func(stream string, data []byte) {
 				call.Output(stream, data)
 				if busy.Match(data) {
-					waiting(string(data))
+					w.tell(string(data))
 				}
 			},
 		})
@@ -81,19 +123,13 @@ func run(ctx context.Context, mc modules.Machine, m manager, o options, argv []s
 			if err := run(ctx, mc, m, o, []string{"dpkg", "--force-confdef", "--force-confold", "--configure", "-a"}); err != nil {
 				return err
 			}
-			continue
-		case busy.MatchString(said) && time.Now().Add(lockPoll).Before(deadline):
-			waiting(said)
-			select {
-			case <-time.After(lockPoll):
-				continue
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
 		case busy.MatchString(said):
-			return fmt.Errorf("%s: another package manager did not finish within %s: %s", brief(argv), o.LockTimeout, busy.FindString(said))
+			if err := w.wait(said); err != nil {
+				return fmt.Errorf("%s: %w", brief(argv), err)
+			}
+		default:
+			return fmt.Errorf("%s: %s", brief(argv), complaint(a))
 		}
-		return fmt.Errorf("%s: %s", brief(argv), complaint(a))
 	}
 }
 

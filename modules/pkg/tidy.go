@@ -83,6 +83,7 @@ type autoremove struct {
 
 // Check asks what nothing needs.
 func (a *autoremove) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	ctx = a.within(ctx)
 	var d modules.Diff
 	var err error
 	if a.m, err = detect(v); err != nil {
@@ -127,6 +128,7 @@ type installLocal struct {
 
 // Check reads the file and compares.
 func (l *installLocal) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
+	ctx = l.within(ctx)
 	var d modules.Diff
 	var err error
 	if l.m, err = detect(v); err != nil {
