@@ -180,6 +180,9 @@ type limit struct {
 }
 
 func (l limit) run(ctx context.Context, m modules.Machine, what string, argv ...string) error {
+	if l.Timeout <= 0 {
+		l.Timeout = patience
+	}
 	ctx, cancel := tool.Within(ctx, l.Timeout)
 	defer cancel()
 	a, err := m.Run(ctx, modules.Cmd{Argv: argv, Env: []string{"LC_ALL=C"}})
@@ -190,7 +193,11 @@ func (l limit) run(ctx context.Context, m modules.Machine, what string, argv ...
 		return nil
 	}
 	a.Stderr = []byte(reason(string(a.Stderr)))
-	return fmt.Errorf("%s: %s", what, tool.Failure(a, false))
+	text := tool.Failure(a, false)
+	if strings.Contains(text, "superuser") || strings.Contains(text, "only root") || strings.Contains(text, "not permitted") {
+		text += "; mounting is root's business: give the task :become(\"root\")"
+	}
+	return fmt.Errorf("%s: %s", what, text)
 }
 
 // reason is what mount complained of; what follows is advice about dmesg.

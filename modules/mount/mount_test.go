@@ -237,6 +237,7 @@ func TestBadInput(t *testing.T) {
 		{"unmounted", args("path", "/mnt/busy"), "mount.unmounted: umount /mnt/busy: exit code 32: umount: /mnt/busy: target is busy.; `fuser -vm /mnt/busy` says who uses it, lazy = true detaches it all the same"},
 		{"unmounted", args("path", "/"), `mount.unmounted: / is the root of this host, which is not unmounted`},
 		{"absent", args("path", "none"), `mount.absent: src is missing: the device of the swap`},
+		{"ephemeral", args("path", "/mnt/some", "src", "/dev/notroot", "fstype", "ext4"), `mount.ephemeral: mount /dev/notroot: exit code 1: mount: /mnt/some: must be superuser to use mount.; mounting is root's business: give the task :become("root")`},
 		{"remounted", args("path", "/mnt/some"), `mount.remounted: nothing is mounted at /mnt/some; mount.mounted or mount.ephemeral mount something`},
 		{"remounted", args("path", "/mnt/tmp", "opts", "stubborn"), `mount.remounted: remount /mnt/tmp: exit code 32: mount: /mnt/tmp: cannot remount read-only.`},
 	} {
