@@ -57,6 +57,12 @@ raises("does not exist", mount.mounted, "/srv/lab/none", { src = "/dev/sdz1", fs
 equal(exec.run("ls -d /srv/lab/none").success, false)
 equal(exec.run("findmnt --verify 2>&1 | grep -c '^0 parse errors, 0 errors'").stdout, "1\n")
 changes(mount.absent, "/srv/lab/later")
-exec.run("rm -rf /srv/lab /srv/lab-src")
+
+-- A helper that hangs, as that of a dead server does, is ended with all it started.
+exec.run("printf '#!/bin/sh\\nsleep 12321\\n' > /sbin/mount.labslow; chmod +x /sbin/mount.labslow")
+raises("timed out after 1s", mount.mounted, "/srv/lab/slow", { src = "nas:/x", fstype = "labslow", timeout = 1 })
+equal(exec.run("pgrep -f '[s]leep 12321'").success, false)
+equal(exec.run("ls -d /srv/lab/slow").success, false)
+exec.run("rm -rf /srv/lab /srv/lab-src /sbin/mount.labslow")
 `)
 }
