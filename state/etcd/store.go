@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	client "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/grpclog"
 
 	"github.com/sloth-runner/sloth/state"
 )
@@ -36,10 +38,15 @@ const (
 	pauseFirst = 50 * time.Millisecond
 	pauseLast  = 500 * time.Millisecond
 
-	// A node that fell silent is noticed after these.
-	pingEvery  = 3 * time.Second
-	pingAnswer = 2 * time.Second
+	// A node that fell silent during a call is noticed after these. Servers hang
+	// up on those who ask more often than every five seconds, or while idle.
+	pingEvery  = 6 * time.Second
+	pingAnswer = 3 * time.Second
 )
+
+// gRPC's own messages would stand between a run's results. It wants to be told
+// before anything uses it.
+func init() { grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)) }
 
 // Options says where a store is.
 type Options struct {
@@ -152,7 +159,7 @@ func (s *Store) connect(ctx context.Context) (*client.Client, error) {
 func (s *Store) config(ctx context.Context) (cfg client.Config, err error) {
 	p := s.opt.Place
 	cfg = client.Config{
-		DialTimeout: attempt, DialKeepAliveTime: pingEvery, DialKeepAliveTimeout: pingAnswer, PermitWithoutStream: true,
+		DialTimeout: attempt, DialKeepAliveTime: pingEvery, DialKeepAliveTimeout: pingAnswer,
 		Username: p.User, Logger: zap.NewNop(),
 		// try asks again, and remembers what the last answer was.
 		MaxUnaryRetries: 2, DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},
