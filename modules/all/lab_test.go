@@ -174,6 +174,11 @@ once(user.set_expiry("lab-bob", "2030-12-31")) rest(user.set_expiry("lab-bob", "
 infra_test.command_stdout_contains("LC_ALL=C chage -l lab-bob", "Dec 31, 2030")
 once(user.set_expiry("lab-bob", "never")) rest(user.set_expiry("lab-bob", "never"))
 once(user.set_password("lab-bob", "$6$abc$other")) rest(user.set_password("lab-bob", "$6$abc$other"))
+-- One in the clear goes through chpasswd, and what it makes of it fits.
+once(user.set_password("lab-bob", "hunter2"))
+infra_test.command_succeeds([[python3 -W ignore -c 'import crypt, spwd; h = spwd.getspnam("lab-bob").sp_pwdp; assert crypt.crypt("hunter2", h) == h']])
+rest(user.create({ name = "lab-bob", password = "hunter3" })) -- nobody can tell from a hash
+once(user.create({ name = "lab-bob", password = "hunter3", update_password = "always" }))
 once(user.expire_password("lab-bob")) rest(user.expire_password("lab-bob"))
 infra_test.command_stdout_contains("LC_ALL=C chage -l lab-bob", "password must be changed")
 assert(user.run_as("lab-bob", "id -un; echo $HOME", { workdir = "/" }).stdout == "lab-bob\n/home/lab-bobby\n")
@@ -186,6 +191,11 @@ raises('user "lab-bob" is logged in: it runs sleep (pid ', user.delete, "lab-bob
 assert(user.exists("lab-bob"))
 exec.run("pkill -u lab-bob") wait_for({ command = "! pgrep -u lab-bob" })
 once(user.delete({ name = "lab-bob", remove_home = true })) rest(user.delete("lab-bob"))
+fs.mkdir("/tmp/lab-skel") fs.write("/tmp/lab-skel/hint", "hello")
+once(user.create({ name = "lab-skel", skeleton = "/tmp/lab-skel", home = "/srv/lab-skel", uid = 4712, group = "users" }))
+infra_test.file_contains("/srv/lab-skel/hint", "hello") infra_test.file_owner("/srv/lab-skel/hint", "lab-skel")
+assert(user.get_uid("lab-skel") == 4712 and user.get_info("lab-skel").group == "users")
+once(user.delete({ name = "lab-skel", remove_home = true })) fs.rmr("/tmp/lab-skel")
 once(user.create({ name = "lab-sys", system = true, create_home = false })) assert(user.is_system_user("lab-sys"))
 once(user({ name = "lab-sys", state = "absent" })) rest(user({ name = "lab-sys", state = "absent" }))
 once(user.group_delete("lab-ops")) rest(user.group_delete("lab-ops"))

@@ -21,10 +21,8 @@ type Options struct {
 	Host, Controller map[string]string
 	// Skip names functions whose example cannot run here, with the reason.
 	Skip map[string]string
-	// Vary is the folder with the .vary files, one folder for each module. In
-	// Unvaried are functions that have none, with the reason.
-	Vary     string
-	Unvaried map[string]string
+	// Vary is the folder with the .vary files, one folder for each module.
+	Vary string
 }
 
 // Contract checks every function of mods.
@@ -155,9 +153,6 @@ func failAt(t *testing.T, mods []modules.Module, f modules.Func, o Options, prog
 
 // vary proves that each argument matters.
 func vary(t *testing.T, mods []modules.Module, m modules.Module, f modules.Func, o Options, full string) {
-	if why, skip := o.Unvaried[full]; skip {
-		t.Skip(why)
-	}
 	if len(spec.Of(f).Args) == 0 {
 		return
 	}
