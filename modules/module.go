@@ -202,10 +202,22 @@ type Call struct {
 	Env      []string
 	NoLog    bool
 	Services Services
+	// Restart asks that the host is restarted once the task is over; nil: it
+	// cannot be.
+	Restart func(Restart)
 	// Output streams what a long command prints. It is never nil.
 	Output func(stream string, data []byte)
 	// Log shows one line of the task's log. It is never nil.
 	Log func(level, message string, fields map[string]any)
+}
+
+// Restart is how a host is to be restarted between two tasks.
+type Restart struct {
+	Timeout time.Duration `msgpack:"t"` // for it to come back
+	Delay   time.Duration `msgpack:"d,omitempty"`
+	Settle  time.Duration `msgpack:"s,omitempty"` // once it is back
+	Message string        `msgpack:"m,omitempty"`
+	Command string        `msgpack:"c,omitempty"` // for the shell; empty: what the system has
 }
 
 // Callback is a Lua function among the arguments. Calling it takes the Lua

@@ -11,6 +11,7 @@ import (
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/shim"
 	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/runlog"
@@ -150,6 +151,25 @@ func (r *Runner) runRemote(ctx context.Context, host string, cells []*cell, p ou
 	}
 }
 
+// awaitRestart waits until the host, which a step has asked to restart, is back.
+func (r *Runner) awaitRestart(ctx context.Context, j *job, how modules.Restart) error {
+	begun := time.Now()
+	r.notice("notice", "%s: restarting; what follows waits until it is back", j.link.host)
+	if err := j.sess.AwaitRestart(ctx, how.Timeout+how.Delay); err != nil {
+		return err
+	}
+	r.notice("notice", "%s: back after %s", j.link.host, time.Since(begun).Round(time.Second))
+	if how.Settle <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(how.Settle):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 func dependsOnOne(c *cell, bad map[string]bool) string {
 	for _, d := range c.node.deps {
 		if bad[d.task.Name] {
@@ -187,7 +207,14 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 		}
 	}
 	ended := map[string]bool{}
+	var restart *modules.Restart
 	for _, res := range results {
+		if res.Later {
+			continue
+		}
+		if res.Restart != nil && !r.opt.Check {
+			restart = res.Restart
+		}
 		if c := j.cells[res.ID]; c != nil {
 			ended[c.id] = true
 			r.write(host, c.node.task.Name, res)
@@ -203,11 +230,17 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 		}
 		var left []*cell
 		for _, c := range cells {
-			if lost != nil && !ended[c.id] && !j.hasShown(c.id) {
+			if (lost != nil || restart != nil) && !ended[c.id] && !j.hasShown(c.id) {
 				left = append(left, c)
 			}
 		}
-		return left
+		if restart == nil || lost != nil && lost.Rebooted {
+			return left
+		}
+		if err = r.awaitRestart(ctx, j, *restart); err == nil {
+			return left
+		}
+		cells = left
 	}
 	for _, c := range cells {
 		settle(c, j.failed(ctx, c, err))

@@ -319,3 +319,36 @@ func closing(t *testing.T) func(*runner.Options) {
 		}
 	}
 }
+
+// A task may restart its host: the next one runs when the host is back with
+// another boot id, and none runs twice. The host here is one whose boot id
+// changes and whose worker dies.
+func TestFault05APlannedRestart(t *testing.T) {
+	if os.Geteuid() != 0 {
+		sshdtest.MustSkip(t, "only root can give a server its own mounts")
+	}
+	f := newFleet(t, 2, sshdtest.Options{Wrapper: []string{"unshare", "-m"}})
+	f.patience, f.runID = 30*time.Second, "restart"
+	got := f.run(`
+local boot = "/proc/sys/kernel/random/boot_id"
+local down = "echo 0000-second > $HOME/boot && mount --bind $HOME/boot " .. boot .. " && kill -9 $PPID"
+workflow.define("w"):config({ hosts = "all" }):tasks({
+  task("before"):command(function() return exec.run("cat " .. boot .. " >> $HOME/lines").success end):build(),
+  task("restart"):command(function()
+    assert(reboot({ command = down, timeout = "40s" }).changed)
+    return exec.run("echo still >> $HOME/lines").success
+  end):build(),
+  task("after"):command(function() return exec.run("cat " .. boot .. " >> $HOME/lines").success end):build(),
+  task("bound"):depends_on("restart"):command(function() return exec.run("echo bound >> $HOME/lines").success end):build(),
+})`, f.recorded(t.TempDir()))
+	if got.code != 0 {
+		t.Fatalf("exit code %d: %+v", got.code, got.bad())
+	}
+	for _, host := range f.order {
+		l := strings.Split(f.hostLines(host), "\n")
+		if len(l) != 5 || l[0] == "0000-second" || l[1] != "still" || l[2] != "0000-second" || l[3] != "bound" {
+			t.Errorf("%s has %q", host, l)
+		}
+	}
+	got.endsOnce(4, 2)
+}

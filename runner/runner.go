@@ -43,6 +43,8 @@ type Session interface {
 	Cancel(job, step string, hard bool) error
 	// Adopted waits for a job of SessionOptions.Adopt.
 	Adopted(ctx context.Context, job string) ([]byte, error)
+	// AwaitRestart waits for a host that restarts.
+	AwaitRestart(ctx context.Context, limit time.Duration) error
 	// Leave ends the session and lets the worker go on.
 	Leave() error
 	Close() error

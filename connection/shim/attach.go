@@ -93,6 +93,10 @@ func (s *Session) reattach(cause error, hash string) (*process, error) {
 	if limit <= 0 {
 		limit = reconnectFor
 	}
+	s.mu.Lock()
+	restart := s.restart > 0
+	limit = max(limit, s.restart)
+	s.mu.Unlock()
 	ctx, cancel := context.WithTimeout(s.ctx, limit)
 	defer cancel()
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
@@ -106,7 +110,8 @@ func (s *Session) reattach(cause error, hash string) (*process, error) {
 		if s.ctx.Err() != nil {
 			return nil, context.Cause(s.ctx)
 		}
-		if final(err) {
+		// While a host comes up it may refuse everybody but root.
+		if final(err) && !(restart && refusedLogin(err)) {
 			return nil, err
 		}
 		select {
@@ -120,6 +125,11 @@ func (s *Session) reattach(cause error, hash string) (*process, error) {
 				Hint: "What had begun goes on there. Once the host answers, `sloth apply --resume` finds out and goes on."}
 		}
 	}
+}
+
+func refusedLogin(err error) bool {
+	var c *connection.Error
+	return errors.As(err, &c) && c.Class == connection.ClassAuth
 }
 
 // errRefused says that the worker, or what is left of one, will not go on with
@@ -245,6 +255,8 @@ func (s *Session) takeUp(p *process, w wire.Welcome, cause error) error {
 		s.mu.Lock()
 		s.proc = p
 		s.acked = 0
+		close(s.turned)
+		s.turned = make(chan struct{})
 		s.mu.Unlock()
 		select {
 		case <-s.started:

@@ -112,7 +112,9 @@ type Session struct {
 	jobs    map[string]*pending
 	owed    map[string]bool // jobs that were given and whose result has not come
 	closed  bool
-	leaving bool // the worker is to go on alone
+	leaving bool          // the worker is to go on alone
+	restart time.Duration // the host is being restarted, and may take that long
+	turned  chan struct{} // closed at the next link
 	seq     uint64
 	acked   uint64
 	heard   int           // bytes of events since
@@ -160,6 +162,7 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 	}
 	s := &Session{
 		opt: o, conn: conn, jobs: map[string]*pending{}, owed: map[string]bool{}, blobs: map[string][]byte{}, slots: make(chan struct{}, maxCalls),
+		turned:  make(chan struct{}),
 		started: make(chan struct{}), welcome: make(chan struct{}), ended: make(chan struct{}),
 	}
 	s.out.outlives = s.durable()
@@ -526,6 +529,34 @@ func (s *Session) lost(ctx context.Context, err error) error {
 		return err
 	}
 	return &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker", Err: err, Hint: brokeHint}
+}
+
+// AwaitRestart waits until the host, which is about to be restarted, has come
+// back with another boot id, for at most limit. The session goes on with it.
+func (s *Session) AwaitRestart(ctx context.Context, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	s.mu.Lock()
+	s.restart = limit
+	before := s.greet.BootID
+	s.mu.Unlock()
+	defer func() { s.mu.Lock(); s.restart = 0; s.mu.Unlock() }()
+	for {
+		s.mu.Lock()
+		now, turned := s.greet.BootID, s.turned
+		s.mu.Unlock()
+		if now != before {
+			return nil
+		}
+		select {
+		case <-turned:
+		case <-s.ctx.Done():
+			return s.lost(s.ctx, context.Cause(s.ctx))
+		case <-ctx.Done():
+			return &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "wait for the restart",
+				Err: fmt.Errorf("the host has not come back with another boot id within %s", limit), Hint: "Look at its console. `sloth runs resume` goes on with the run."}
+		}
+	}
 }
 
 // Leave ends the session and lets a durable run go on without it.

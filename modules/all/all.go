@@ -25,6 +25,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/perf"
 	"github.com/sloth-runner/sloth/modules/pip"
 	"github.com/sloth-runner/sloth/modules/pkg"
+	"github.com/sloth-runner/sloth/modules/reboot"
 	"github.com/sloth-runner/sloth/modules/repo"
 	"github.com/sloth-runner/sloth/modules/saga"
 	"github.com/sloth-runner/sloth/modules/sshclient"
@@ -60,6 +61,7 @@ func Modules() []modules.Module {
 		mount.Module(),
 		hostname.Module(),
 		timezone.Module(),
+		reboot.Module(),
 		infratest.Module(),
 		waitfor.Module(),
 		http.Module(),

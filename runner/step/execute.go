@@ -41,6 +41,9 @@ func Execute(ctx context.Context, o Options, s Spec) Result {
 		// then nobody would notify its handlers any more.
 		res.Notified = unique(append(slices.Clone(s.Notify), r.notified...))
 	}
+	if !res.Status.Bad() {
+		res.Restart = r.restart
+	}
 	r.mu.Unlock()
 	if s.NoLog {
 		res.Message, res.Failure = "", hidden(res.Failure)
@@ -74,6 +77,7 @@ type run struct {
 	changed  bool // something was, or would be
 	planned  bool // something was only planned
 	notified []string
+	restart  *modules.Restart
 	asking   bool  // run_if and the like: their tools do not count
 	verdict  *bool // what changed_when said about the last attempt
 }
@@ -186,6 +190,9 @@ func (r *run) surround(ctx context.Context) context.Context {
 		if !r.s.NoLog {
 			r.out.log(r.here(), level, message, fields)
 		}
+	}
+	if o := r.o.Env.Call.Restart; o != nil {
+		call.Restart = func(how modules.Restart) { r.mu.Lock(); r.restart = &how; r.mu.Unlock() }
 	}
 	outer := env.Called
 	env.Called = func(rec bind.Record) {

@@ -8,6 +8,7 @@ import (
 
 	lua "github.com/yuin/gopher-lua"
 
+	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/runner/event"
 )
 
@@ -118,6 +119,9 @@ type Result struct {
 	Returns  []byte   `msgpack:"r,omitempty"`
 	Notified []string `msgpack:"no,omitempty"` // handlers to queue
 	NotRun   bool     `msgpack:"nr,omitempty"` // ended before it began
+	Later    bool     `msgpack:"la,omitempty"` // and is to be sent again: the host restarts first
+	// Restart is what the task asked for; it happens behind it.
+	Restart *modules.Restart `msgpack:"rs,omitempty"`
 
 	tail     []lua.LValue // what Returns will hold
 	returned bool

@@ -3,7 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os/exec"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner/event"
@@ -67,4 +71,37 @@ func (r *run) ended(j *job, res step.Result) {
 	if encErr == nil {
 		r.emit(j.id, kind, text)
 	}
+}
+
+// restartPause is what a worker has to write down and send the end of the step
+// that asked for a restart.
+const restartPause = 1500 * time.Millisecond
+
+// restarting prepares the restart that a step asked for. Whoever ran the step
+// has the rights to begin it; the worker sees that the step's end is on disk.
+func (r *run) restarting(j *job, res step.Result, spec *step.Spec) {
+	if r.role == roleWorker {
+		r.keeper.sync()
+	}
+	if r.role == roleWorker && spec.Become != "" && !isMe(spec.Become) {
+		return // the executor begins it
+	}
+	how := res.Restart
+	line := how.Command
+	if line == "" {
+		line = "systemctl --no-block reboot || shutdown -r now || reboot"
+		if how.Message != "" {
+			line = "wall -n \"$1\" 2>/dev/null; " + line
+		}
+	}
+	c := exec.Command("/bin/sh", "-c", fmt.Sprintf("sleep %.1f; %s", (how.Delay+restartPause).Seconds(), line), "sh", how.Message)
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // it outlives whoever asked
+	if err := c.Start(); err != nil {
+		kind, body, encErr := event.Encode(event.Log{Where: event.Where{Task: spec.Task, Step: spec.ID}, Level: "error", Message: "restart the host: " + err.Error()})
+		if encErr == nil {
+			r.emit(j.id, kind, body)
+		}
+		return
+	}
+	go func() { _ = c.Wait() }() // the restart ends this process too
 }

@@ -248,6 +248,15 @@ func (k *keeper) flush(out *outlog) {
 	}
 }
 
+// sync puts everything on the disk.
+func (k *keeper) sync() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.journal != nil {
+		k.deferred = k.journal.Sync() != nil // then the step may be unknown, which is true
+	}
+}
+
 // close ends it all. A run whose controller knows everything leaves nothing
 // behind.
 func (k *keeper) close(known bool) {

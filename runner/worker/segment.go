@@ -48,6 +48,7 @@ type segmentRun struct {
 	outputs map[string]any  // by task, of this segment
 	bad     map[string]bool // tasks that failed here, or did not run for that
 	stopped bool
+	restart bool // the host restarts before what follows
 }
 
 func (s *segmentRun) step(spec *step.Spec) step.Result {
@@ -66,6 +67,9 @@ func (s *segmentRun) step(spec *step.Spec) step.Result {
 	case <-s.j.ctx.Done():
 		return notRun(event.Cancelled, "cancelled")
 	default:
+	}
+	if s.restart {
+		return step.Result{ID: spec.ID, Status: event.Skipped, NotRun: true, Later: true, Message: "the host restarts first"}
 	}
 	if s.stopped {
 		return notRun(event.Skipped, "a step before it failed")
@@ -104,6 +108,10 @@ func (s *segmentRun) run(spec *step.Spec) step.Result {
 		res = step.Execute(ctx, s.options(ctx, spec), *spec)
 	}
 	s.r.ended(s.j, res)
+	if res.Restart != nil {
+		s.restart = true
+		s.r.restarting(s.j, res, spec)
+	}
 	return res
 }
 
@@ -126,6 +134,9 @@ func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options 
 			}
 			s.r.emit(s.j.id, kind, body)
 		},
+	}
+	if s.r.hello.Durable != nil && !s.seg.Check {
+		o.Env.Call.Restart = func(modules.Restart) {} // the step keeps what was asked for
 	}
 	if s.seg.Check {
 		overlay := s.r.plan()
