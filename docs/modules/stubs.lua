@@ -2604,6 +2604,37 @@ function timezone.set(name, args) end
 ---@return any # text or nil
 function timezone.get() end
 
+---@class reboot.now.args
+---@field timeout? string|number How long the host may take to come back, in seconds or text such as "10m"
+---@field reboot_timeout? string|number How long the host may take to come back, in seconds or text such as "10m"
+---@field delay? string|number Time between the end of the task and the restart
+---@field pre_reboot_delay? string|number Time between the end of the task and the restart
+---@field settle? string|number Time to wait once the host is back
+---@field post_reboot_delay? string|number Time to wait once the host is back
+---@field msg? string Why, for those who are logged in
+---@field message? string Why, for those who are logged in
+---@field command? string Command for the shell that restarts the host; systemctl reboot, shutdown or reboot by default
+---@field reboot_command? string Command for the shell that restarts the host; systemctl reboot, shutdown or reboot by default
+
+---Restart the host when the task is done; the next task runs once the host has come back.
+---@class rebootlib
+---@overload fun(args: reboot.now.args): any
+reboot = {}
+
+---Restart the host as soon as this task's function has returned, and go on with the next task when it has come back with another boot id.
+---
+---    reboot({ timeout = "10m", msg = "new kernel" })
+---@param timeout? string|number|reboot.now.args How long the host may take to come back, in seconds or text such as "10m"
+---@param args? reboot.now.args
+---@return any # {success, changed, message, boot_id}
+function reboot.now(timeout, args) end
+
+---Tell whether the system asks for a restart (/run/reboot-required, or a running kernel whose modules are gone).
+---
+---    if reboot.needed() then reboot() end
+---@return any # boolean, reason
+function reboot.needed() end
+
 ---@class infra_test.file_exists.args
 ---@field path? string The file or folder; links are followed
 ---@field name? string The file or folder; links are followed
