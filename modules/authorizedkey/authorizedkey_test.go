@@ -8,9 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/standin"
-	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
 const (
@@ -264,19 +262,6 @@ func TestPlannedUser(t *testing.T) {
 func ids(st os.FileInfo) (uid, gid int) {
 	sys := st.Sys().(*syscall.Stat_t)
 	return int(sys.Uid), int(sys.Gid)
-}
-
-func TestContract(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root gives files away")
-	}
-	modulestest.Contract(t, []modules.Module{Module()}, modulestest.Options{
-		Vary: "../testdata",
-		Host: map[string]string{
-			"/etc/passwd":                "root:x:0:0:root:/root:/bin/sh\n",
-			"/root/.ssh/authorized_keys": former + " old\n",
-		},
-	})
 }
 
 func FuzzLine(f *testing.F) {

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
@@ -45,18 +46,24 @@ func (c *common) Result() map[string]any {
 
 func backends() []backend { return []backend{ufw{}, firewalld{}, nft{}} }
 
-var programs = map[string]string{"ufw": "ufw", "firewalld": "firewall-cmd", "nft": "nft"}
+// program is what a firewall is driven with.
+func program(name string) string {
+	if name == "firewalld" {
+		return "firewall-cmd"
+	}
+	return name
+}
 
 // find chooses the firewall and reads it.
 func (c *common) find(ctx context.Context, v facts.Viewer) error {
 	var there []backend
 	for _, b := range backends() {
-		if _, err := v.LookPath(programs[b.name()]); err == nil && (c.Backend == "" || c.Backend == b.name()) {
+		if _, err := v.LookPath(program(b.name())); err == nil && (c.Backend == "" || c.Backend == b.name()) {
 			there = append(there, b)
 		}
 	}
 	if len(there) == 0 && c.Backend != "" {
-		return fmt.Errorf("there is no %s on this host; install it, or leave backend out", programs[c.Backend])
+		return fmt.Errorf("there is no %s on this host; install it, or leave backend out", program(c.Backend))
 	}
 	if len(there) == 0 {
 		return errors.New("there is none of ufw, firewalld (firewall-cmd) and nft on this host; pkg.install(\"nftables\") brings one")
@@ -148,7 +155,7 @@ type match struct {
 
 func newMatch() match { return match{Direction: in} }
 
-var interfaceForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,14}$`)
+var interfaceForm = form(`^[A-Za-z0-9][A-Za-z0-9_.:@-]{0,14}$`)
 
 const maxComment = 120
 
@@ -158,7 +165,7 @@ func (m *match) validate() error {
 		return errors.New("give one of service and port with proto")
 	case m.Service == "" && len(m.Port) == 0 && m.Proto == "" && m.From == "" && m.To == "" && m.Interface == "":
 		return errors.New("port is missing: say which packets are meant, with port, service, proto, from, to or interface")
-	case m.Interface != "" && !interfaceForm.MatchString(m.Interface):
+	case m.Interface != "" && !interfaceForm().MatchString(m.Interface):
 		return fmt.Errorf("interface = %q is no name of a network interface", m.Interface)
 	case strings.ContainsAny(m.Comment, "\"'\\\r\n\x00") || len(m.Comment) > maxComment:
 		return fmt.Errorf("comment = %q: it may have %d characters and no quotes, backslashes or line breaks", m.Comment, maxComment)
@@ -403,4 +410,9 @@ func run(ctx context.Context, m modules.Machine, argv ...string) error {
 		text += "; firewalls are root's business: give the task :become(\"root\")"
 	}
 	return fmt.Errorf("%s: %s", strings.Join(argv, " "), text)
+}
+
+// form compiles a pattern at its first use: a host that has no need of it pays nothing.
+func form(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

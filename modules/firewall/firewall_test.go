@@ -5,9 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/standin"
-	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
 var args = standin.Args
@@ -251,18 +249,6 @@ func TestBadInput(t *testing.T) {
 	}
 	none := standin.New(t, Module(), nil)
 	none.Cycle("enable", nil, "", "", `firewall.enable: there is none of ufw, firewalld (firewall-cmd) and nft on this host; pkg.install("nftables") brings one`)
-}
-
-func TestContract(t *testing.T) {
-	t.Setenv("SSH_CONNECTION", "")
-	s := state{Incoming: deny, Outgoing: allow, Enabled: true, Rules: []Rule{{Action: allow, Direction: in, Proto: tcp, Port: "22"}, {Action: allow, Direction: in, Proto: tcp, Port: "8080"}}}
-	modulestest.Contract(t, []modules.Module{Module()}, modulestest.Options{
-		Vary: "../testdata",
-		Host: map[string]string{
-			ufwConf: ufwOff, ufwDefaults: ufwDef, ufwRules: "### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n", ufwRules6: "### tuple ### allow tcp 22 ::/0 any ::/0 in\n",
-			nftFile: nft{}.text(s), "/run/standin/nft": nft{}.text(s), nftConf: nftInclude + "\n", nftWants: "",
-		},
-	})
 }
 
 func FuzzRules(f *testing.F) {

@@ -125,35 +125,62 @@ func guard(v facts.Viewer, before, after state) error {
 
 // service turns a name into ports. Services of more than one protocol give several rules.
 func service(v facts.Viewer, name string) ([][2]string, error) {
-	if known, ok := services[strings.ToLower(name)]; ok {
+	if known := serviceIn(services, strings.ToLower(name)); known != nil {
 		return known, nil
 	}
 	data, err := hostfile.Read(v, "/etc/services")
 	if err != nil && !hostfile.Missing(err) {
 		return nil, err
 	}
-	var out [][2]string
-	for line := range strings.Lines(string(data)) {
-		line, _, _ = strings.Cut(line, "#")
-		f := strings.Fields(line)
-		if len(f) < 2 || !slices.Contains(append([]string{f[0]}, f[2:]...), name) {
-			continue
-		}
-		if n, proto, ok := strings.Cut(f[1], "/"); ok && (proto == tcp || proto == udp) {
-			out = append(out, [2]string{proto, n})
-		}
-	}
+	out := serviceIn(string(data), name)
 	if out == nil {
 		return nil, fmt.Errorf("service = %q is known neither here nor in /etc/services of the host; say port and proto", name)
 	}
 	return out, nil
 }
 
-// services are those that people name; a bare host has no /etc/services.
-var services = map[string][][2]string{
-	"ssh": {{tcp, "22"}}, "http": {{tcp, "80"}}, "https": {{tcp, "443"}}, "dns": {{tcp, "53"}, {udp, "53"}}, "ntp": {{udp, "123"}},
-	"smtp": {{tcp, "25"}}, "smtps": {{tcp, "465"}}, "submission": {{tcp, "587"}}, "imap": {{tcp, "143"}}, "imaps": {{tcp, "993"}},
-	"ldap": {{tcp, "389"}}, "ldaps": {{tcp, "636"}}, "mysql": {{tcp, "3306"}}, "postgresql": {{tcp, "5432"}}, "redis": {{tcp, "6379"}},
-	"mongodb": {{tcp, "27017"}}, "rsync": {{tcp, "873"}}, "nfs": {{tcp, "2049"}}, "snmp": {{udp, "161"}}, "syslog": {{udp, "514"}},
-	"prometheus": {{tcp, "9090"}}, "node-exporter": {{tcp, "9100"}}, "wireguard": {{udp, "51820"}}, "openvpn": {{udp, "1194"}},
+// serviceIn reads "ssh 22/tcp alias # comment" lines.
+func serviceIn(text, name string) [][2]string {
+	var out [][2]string
+	for line := range strings.Lines(text) {
+		line, _, _ := strings.Cut(line, "#")
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != name && !slices.Contains(f[2:], name) {
+			continue
+		}
+		if n, proto, ok := strings.Cut(f[1], "/"); ok && (proto == tcp || proto == udp) {
+			out = append(out, [2]string{proto, n})
+		}
+	}
+	return out
 }
+
+// services are those that people name, in the form of /etc/services, which a bare
+// host does not have.
+const services = `
+ssh 22/tcp
+http 80/tcp
+https 443/tcp
+dns 53/tcp
+dns 53/udp
+ntp 123/udp
+smtp 25/tcp
+smtps 465/tcp
+submission 587/tcp
+imap 143/tcp
+imaps 993/tcp
+ldap 389/tcp
+ldaps 636/tcp
+mysql 3306/tcp
+postgresql 5432/tcp
+redis 6379/tcp
+mongodb 27017/tcp
+rsync 873/tcp
+nfs 2049/tcp
+snmp 161/udp
+syslog 514/udp
+prometheus 9090/tcp
+node-exporter 9100/tcp
+wireguard 51820/udp
+openvpn 1194/udp
+`

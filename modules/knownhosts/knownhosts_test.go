@@ -7,9 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/standin"
-	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
 const (
@@ -155,13 +153,6 @@ func TestList(t *testing.T) {
 	if second["marker"] != "@revoked" || second["line"] != 3 || second["hashed"] != false || second["key"] != strings.Fields(k2)[1] {
 		t.Errorf("%v", second)
 	}
-}
-
-func TestContract(t *testing.T) {
-	modulestest.Contract(t, []modules.Module{Module()}, modulestest.Options{
-		Vary: "../testdata",
-		Host: map[string]string{path: "old.example.com " + k1 + "\n"},
-	})
 }
 
 func FuzzLine(f *testing.F) {

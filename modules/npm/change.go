@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
@@ -39,7 +38,7 @@ type install struct {
 
 func newInstall() *install { return &install{State: modules.Present} }
 
-var nameForm = regexp.MustCompile(`^(@[a-zA-Z0-9~][a-zA-Z0-9._~-]*/)?[a-zA-Z0-9][a-zA-Z0-9._~-]*$`)
+var nameForm = form(`^(@[a-zA-Z0-9~][a-zA-Z0-9._~-]*/)?[a-zA-Z0-9][a-zA-Z0-9._~-]*$`)
 
 // Validate checks what the tags cannot say.
 func (p *install) Validate() error {
@@ -61,7 +60,7 @@ func (p *install) Validate() error {
 	case strings.HasPrefix(p.Name, "@") && strings.Count(p.Name, "@") > 1, !strings.HasPrefix(p.Name, "@") && strings.Contains(p.Name, "@"):
 		at := strings.LastIndex(p.Name, "@")
 		return fmt.Errorf("name = %q says a version; write name = %q, version = %q", p.Name, p.Name[:at], p.Name[at+1:])
-	case !nameForm.MatchString(p.Name):
+	case !nameForm().MatchString(p.Name):
 		return fmt.Errorf("name = %q is no name of a package, such as \"express\" or \"@scope/name\"", p.Name)
 	case p.Version != "" && p.State == latest:
 		return errors.New("give one of version and state = \"latest\"")

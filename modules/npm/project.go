@@ -145,7 +145,7 @@ func (p *place) differences(v facts.Viewer, production, lockNeeded bool) ([]diff
 	for _, name := range slices.Sorted(maps.Keys(wanted)) {
 		_, optional := m.Optional[name]
 		_, locked := lock.Packages["node_modules/"+name]
-		if optional || nameForm.FindString(name) == "" {
+		if optional || nameForm().FindString(name) == "" {
 			continue
 		}
 		have, err := versionIn(v, filepath.Join(p.Path, "node_modules"), name)

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // version is one of semver.
@@ -15,14 +16,14 @@ type version struct {
 }
 
 var (
-	versionForm = regexp.MustCompile(`^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?$`)
-	partForm    = regexp.MustCompile(`^(\^|~>?|<=|>=|<|>|=)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?$`)
-	tagForm     = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9._-]*$`)
-	spaces      = regexp.MustCompile(`(\^|~>?|<=|>=|<|>|=)\s+`)
+	versionForm = form(`^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?$`)
+	partForm    = form(`^(\^|~>?|<=|>=|<|>|=)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?$`)
+	tagForm     = form(`^[A-Za-z][A-Za-z0-9._-]*$`)
+	spaces      = form(`(\^|~>?|<=|>=|<|>|=)\s+`)
 )
 
 func parseVersion(text string) (version, bool) {
-	m := versionForm.FindStringSubmatch(text)
+	m := versionForm().FindStringSubmatch(text)
 	if m == nil {
 		return version{}, false
 	}
@@ -78,7 +79,7 @@ type bound struct {
 }
 
 // isTag tells a name such as "latest" from a range.
-func isTag(text string) bool { return tagForm.MatchString(text) && text != "x" && text != "X" }
+func isTag(text string) bool { return tagForm().MatchString(text) && text != "x" && text != "X" }
 
 // satisfies judges a version by a range such as "^1.2", "1.x || >=2.5 <3".
 func satisfies(have, want string) (bool, error) {
@@ -100,11 +101,11 @@ func bounds(text, whole string) ([]bound, error) {
 	if first, last, ok := strings.Cut(text, " - "); ok {
 		text = ">=" + strings.TrimSpace(first) + " <=" + strings.TrimSpace(last)
 	}
-	for _, part := range strings.Fields(spaces.ReplaceAllString(text, "$1")) {
+	for _, part := range strings.Fields(spaces().ReplaceAllString(text, "$1")) {
 		if part == "*" {
 			continue
 		}
-		m := partForm.FindStringSubmatch(part)
+		m := partForm().FindStringSubmatch(part)
 		if m == nil {
 			return nil, fmt.Errorf("%q is neither a version, nor a range such as \"^1.2\", nor a tag such as \"latest\"", whole)
 		}
@@ -170,4 +171,9 @@ func (v version) within(bounds []bound) bool {
 		named = named || b.v.pre != "" && b.v.n == v.n && b.op != "<"
 	}
 	return named
+}
+
+// form compiles a pattern at its first use: a host that has no need of it pays nothing.
+func form(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

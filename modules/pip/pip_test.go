@@ -5,9 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/standin"
-	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
 var args = standin.Args
@@ -178,14 +176,6 @@ func TestVersions(t *testing.T) {
 			t.Errorf("%s %s: %t, %v", c.have, c.wish, got, err)
 		}
 	}
-}
-
-func TestContract(t *testing.T) {
-	flask := strings.Replace(venv, "app", "old", 1)
-	modulestest.Contract(t, []modules.Module{Module()}, modulestest.Options{
-		Vary: "../testdata",
-		Host: map[string]string{"/srv/app/": "", flask + "/bin/pip": "", flask + "/lib/python3.11/site-packages/flask-3.0.dist-info/METADATA": "Name: flask\nVersion: 3.0\n"},
-	})
 }
 
 func FuzzWishes(f *testing.F) {

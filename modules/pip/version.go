@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // version is one of PEP 440, so that wishes such as ">=4,<5" can be judged
@@ -20,13 +21,22 @@ type version struct {
 	local     string
 }
 
-var versionForm = regexp.MustCompile(`(?i)^v?(?:(\d+)!)?(\d+(?:\.\d+)*)(?:[._-]?(alpha|a|beta|b|preview|pre|c|rc)[._-]?(\d*))?` +
+var versionForm = form(`(?i)^v?(?:(\d+)!)?(\d+(?:\.\d+)*)(?:[._-]?(alpha|a|beta|b|preview|pre|c|rc)[._-]?(\d*))?` +
 	`(?:-(\d+)|[._-]?(post|rev|r)[._-]?(\d*))?(?:[._-]?(dev)[._-]?(\d*))?(?:\+([a-z0-9]+(?:[._-][a-z0-9]+)*))?$`)
 
-var preNames = map[string]string{"alpha": "a", "a": "a", "beta": "b", "b": "b", "preview": "rc", "pre": "rc", "c": "rc", "rc": "rc"}
+// preview is the short name of a kind of preview.
+func preview(text string) string {
+	switch text {
+	case "alpha", "a":
+		return "a"
+	case "beta", "b":
+		return "b"
+	}
+	return "rc"
+}
 
 func parseVersion(text string) (version, error) {
-	m := versionForm.FindStringSubmatch(strings.TrimSpace(text))
+	m := versionForm().FindStringSubmatch(strings.TrimSpace(text))
 	if m == nil {
 		return version{}, fmt.Errorf("%q is no version", text)
 	}
@@ -42,7 +52,7 @@ func parseVersion(text string) (version, error) {
 		v.release = append(v.release, number(part))
 	}
 	if m[3] != "" {
-		v.pre, v.preN = preNames[strings.ToLower(m[3])], number(m[4])
+		v.pre, v.preN = preview(strings.ToLower(m[3])), number(m[4])
 	}
 	if m[5] != "" || m[6] != "" {
 		v.post = number(m[5] + m[7])
@@ -90,7 +100,7 @@ func compareRelease(a, b []int) int {
 	return 0
 }
 
-var clauseForm = regexp.MustCompile(`^(===|==|!=|<=|>=|~=|<|>)\s*(\S+)$`)
+var clauseForm = form(`^(===|==|!=|<=|>=|~=|<|>)\s*(\S+)$`)
 
 // satisfies judges a version by "==1.2.*", ">=4,<5" and the like.
 func satisfies(have, wish string) (bool, error) {
@@ -99,7 +109,7 @@ func satisfies(have, wish string) (bool, error) {
 	}
 	v, errHave := parseVersion(have)
 	for clause := range strings.SplitSeq(wish, ",") {
-		m := clauseForm.FindStringSubmatch(strings.TrimSpace(clause))
+		m := clauseForm().FindStringSubmatch(strings.TrimSpace(clause))
 		if m == nil {
 			return false, fmt.Errorf("%q is no wish for a version; write \"==1.2\", \">=4,<5\" or \"~=1.4\"", wish)
 		}
@@ -146,4 +156,9 @@ func (v version) fits(op string, w version, star bool) bool {
 		return order > 0 && (w.post >= 0 || v.post < 0 || compareRelease(v.release, w.release) != 0)
 	}
 	return len(w.release) > 1 && order >= 0 && begins(len(w.release)-1) // ~=
+}
+
+// form compiles a pattern at its first use: a host that has no need of it pays nothing.
+func form(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

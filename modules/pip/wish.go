@@ -3,7 +3,6 @@ package pip
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/sloth-runner/sloth/facts"
@@ -19,13 +18,13 @@ type wish struct {
 }
 
 var (
-	wishForm = regexp.MustCompile(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._, -]*\])?\s*\(?([^;()@]*)\)?$`)
-	eggForm  = regexp.MustCompile(`[#&]egg=([A-Za-z0-9._-]+)`)
-	runs     = regexp.MustCompile(`[-_.]+`)
+	wishForm = form(`^([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[A-Za-z0-9._, -]*\])?\s*\(?([^;()@]*)\)?$`)
+	eggForm  = form(`[#&]egg=([A-Za-z0-9._-]+)`)
+	runs     = form(`[-_.]+`)
 )
 
 // normalize makes one of all spellings of a name (PEP 503).
-func normalize(name string) string { return strings.ToLower(runs.ReplaceAllString(name, "-")) }
+func normalize(name string) string { return strings.ToLower(runs().ReplaceAllString(name, "-")) }
 
 func parseWish(text string) (wish, error) {
 	w := wish{text: strings.TrimSpace(text)}
@@ -35,12 +34,12 @@ func parseWish(text string) (wish, error) {
 	head, marker, _ := strings.Cut(w.text, ";")
 	w.marker = strings.TrimSpace(marker)
 	head = strings.TrimSpace(head)
-	if m := eggForm.FindStringSubmatch(head); m != nil {
+	if m := eggForm().FindStringSubmatch(head); m != nil {
 		w.name = normalize(m[1])
 		return w, nil
 	}
-	if name, _, ok := strings.Cut(head, "@"); ok && strings.Contains(head, "://") && wishForm.MatchString(strings.TrimSpace(name)) {
-		w.name = normalize(wishForm.FindStringSubmatch(strings.TrimSpace(name))[1])
+	if name, _, ok := strings.Cut(head, "@"); ok && strings.Contains(head, "://") && wishForm().MatchString(strings.TrimSpace(name)) {
+		w.name = normalize(wishForm().FindStringSubmatch(strings.TrimSpace(name))[1])
 		return w, nil
 	}
 	if strings.HasSuffix(head, ".whl") { // NAME-VERSION-…whl
@@ -53,7 +52,7 @@ func parseWish(text string) (wish, error) {
 	if strings.Contains(head, "://") || strings.ContainsAny(head, "/") {
 		return w, fmt.Errorf("%q does not say its name; write \"NAME @ %s\", so that it can be looked for", text, head)
 	}
-	m := wishForm.FindStringSubmatch(head)
+	m := wishForm().FindStringSubmatch(head)
 	if m == nil || m[2] != "" && !strings.ContainsAny(m[2][:1], "=<>!~") {
 		return w, fmt.Errorf("%q is no package; write \"django\", \"django==4.2\" or \"django>=4,<5\"", text)
 	}
@@ -112,7 +111,7 @@ func requirements(v facts.Viewer, path string, depth int) ([]wish, error) {
 	return out, nil
 }
 
-var markerForm = regexp.MustCompile(`^\(?\s*([a-z_.]+)\s*(==|!=|<=|>=|<|>)\s*['"]([^'"]*)['"]\s*\)?$`)
+var markerForm = form(`^\(?\s*([a-z_.]+)\s*(==|!=|<=|>=|<|>)\s*['"]([^'"]*)['"]\s*\)?$`)
 
 // applies judges the markers that are about system and version of Python; what
 // else they ask counts as met.
@@ -133,7 +132,7 @@ func (w wish) applies(python string) bool {
 }
 
 func clauseMet(clause, python string) bool {
-	m := markerForm.FindStringSubmatch(clause)
+	m := markerForm().FindStringSubmatch(clause)
 	if m == nil {
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
@@ -50,13 +51,13 @@ func newApt() any {
 }
 
 var (
-	nameForm  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
-	fieldForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`)
-	aptSchema = regexp.MustCompile(`^(https?|ftp|file|copy|cdrom|mirror(\+[a-z]+)?|tor\+https?|ssh|rsh|s3):`)
+	nameForm  = form(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+	fieldForm = form(`^[A-Za-z][A-Za-z0-9-]*$`)
+	aptSchema = form(`^(https?|ftp|file|copy|cdrom|mirror(\+[a-z]+)?|tor\+https?|ssh|rsh|s3):`)
 )
 
 func checkName(name string) error {
-	if !nameForm.MatchString(name) || len(name) > 200 {
+	if !nameForm().MatchString(name) || len(name) > 200 {
 		return fmt.Errorf("name = %q is no name of a file of repositories: letters, digits, _, - and . after a letter or digit", name)
 	}
 	return nil
@@ -93,7 +94,7 @@ func (a *apt) Validate() error {
 		return errors.New("suites is missing: distributions, such as \"bookworm\", or folders that end in /")
 	}
 	for _, u := range a.URIs {
-		if !aptSchema.MatchString(u) {
+		if !aptSchema().MatchString(u) {
 			return fmt.Errorf("uris: %q is no address that apt knows, such as \"https://deb.example.com\"", u)
 		}
 	}
@@ -110,7 +111,7 @@ func (a *apt) Validate() error {
 		}
 	}
 	for field, value := range a.Options {
-		if !fieldForm.MatchString(field) || strings.ContainsAny(value, "\r\n\x00") || value == "" {
+		if !fieldForm().MatchString(field) || strings.ContainsAny(value, "\r\n\x00") || value == "" {
 			return fmt.Errorf("options: %s = %q is no field of a repository", field, value)
 		}
 	}
@@ -258,7 +259,7 @@ func aptFiles(v facts.Viewer) ([]string, error) {
 		if !source {
 			name, source = strings.CutSuffix(f.Name, dotList)
 		}
-		if source && nameForm.MatchString(name) {
+		if source && nameForm().MatchString(name) {
 			out = append(out, f.Path)
 		}
 	}
@@ -279,4 +280,9 @@ func nameOf(address string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
 	}), "_")
+}
+
+// form compiles a pattern at its first use: a host that has no need of it pays nothing.
+func form(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -27,7 +26,7 @@ const (
 	fetchTimeout = 30 * time.Second
 )
 
-var sumForm = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+var sumForm = form(`^[0-9a-fA-F]{64}$`)
 
 func (s *signature) checkKey() error {
 	s.Sum = strings.ToLower(strings.TrimPrefix(s.Sum, "sha256:"))
@@ -36,7 +35,7 @@ func (s *signature) checkKey() error {
 		return errors.New("key_sha256 is for a key that is an address")
 	case s.address() && s.Sum == "":
 		return errors.New("key_sha256 is missing: what comes from an address is believed only by its SHA-256 (sha256sum KEY)")
-	case s.Sum != "" && !sumForm.MatchString(s.Sum):
+	case s.Sum != "" && !sumForm().MatchString(s.Sum):
 		return fmt.Errorf("key_sha256 = %q is no SHA-256, which is 64 hex digits", s.Sum)
 	case s.text():
 		if _, err := parseKey([]byte(s.Key)); err != nil {

@@ -54,7 +54,7 @@ func parseLine(text string) (sourceLine, error) {
 	}
 	s.uri, s.suite, s.components = words[0], words[1], words[2:]
 	switch flat := strings.HasSuffix(s.suite, "/"); {
-	case !aptSchema.MatchString(s.uri):
+	case !aptSchema().MatchString(s.uri):
 		return fail("has no address that apt knows")
 	case flat && len(s.components) > 0:
 		return fail("has components for a suite that is a folder")

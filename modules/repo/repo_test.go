@@ -12,9 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/standin"
-	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
 const (
@@ -287,16 +285,6 @@ func TestBadInput(t *testing.T) {
 	} {
 		h.Cycle(c.function, c.args, "", "", "repo."+c.function+": "+c.fail)
 	}
-}
-
-func TestContract(t *testing.T) {
-	modulestest.Contract(t, []modules.Module{Module()}, modulestest.Options{
-		Vary: "../testdata",
-		Host: map[string]string{
-			"/etc/apt/sources.list.d/old-tools.list": "deb https://old.example.com x y\n", "/etc/yum.repos.d/": "", "/etc/zypp/repos.d/": "",
-			"/var/lib/apt/upstream": "nginx 1\n", "/var/lib/apt/lists/standin_Packages": "",
-		},
-	})
 }
 
 func FuzzKey(f *testing.F) {

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/url"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -51,7 +50,7 @@ func newRPM(zypper bool) *rpm {
 	return &rpm{GPGCheck: true, State: present, Update: true, zypper: zypper}
 }
 
-var optionForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+var optionForm = form(`^[A-Za-z][A-Za-z0-9_-]*$`)
 
 // Validate checks what the tags cannot say.
 func (r *rpm) Validate() error {
@@ -90,7 +89,7 @@ func (r *rpm) Validate() error {
 		}
 	}
 	for key, value := range r.settings("") {
-		if !optionForm.MatchString(key) || strings.ContainsAny(value, "\r\n\x00") {
+		if !optionForm().MatchString(key) || strings.ContainsAny(value, "\r\n\x00") {
 			return fmt.Errorf("%s = %q cannot be a setting of a repository", key, value)
 		}
 	}

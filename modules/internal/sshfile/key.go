@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sloth-runner/sloth/modules/spec"
@@ -24,19 +23,32 @@ type Key struct {
 
 // types are those that OpenSSH has, with the number of strings that follow the
 // type in the blob; -1: not looked at (certificates).
-var types = map[string]int{
-	"ssh-ed25519": 1, "ssh-rsa": 2, "ssh-dss": 4,
-	"ecdsa-sha2-nistp256": 2, "ecdsa-sha2-nistp384": 2, "ecdsa-sha2-nistp521": 2,
-	"sk-ssh-ed25519@openssh.com": 2, "sk-ecdsa-sha2-nistp256@openssh.com": 3,
-	"ssh-ed25519-cert-v01@openssh.com": -1, "ssh-rsa-cert-v01@openssh.com": -1, "ssh-dss-cert-v01@openssh.com": -1,
-	"ecdsa-sha2-nistp256-cert-v01@openssh.com": -1, "ecdsa-sha2-nistp384-cert-v01@openssh.com": -1,
-	"ecdsa-sha2-nistp521-cert-v01@openssh.com": -1, "sk-ssh-ed25519-cert-v01@openssh.com": -1,
-	"sk-ecdsa-sha2-nistp256-cert-v01@openssh.com": -1,
+var types = [...]struct {
+	name    string
+	strings int
+}{
+	{"ssh-ed25519", 1}, {"ssh-rsa", 2}, {"ssh-dss", 4},
+	{"ecdsa-sha2-nistp256", 2}, {"ecdsa-sha2-nistp384", 2}, {"ecdsa-sha2-nistp521", 2},
+	{"sk-ssh-ed25519@openssh.com", 2}, {"sk-ecdsa-sha2-nistp256@openssh.com", 3},
+	{"ssh-ed25519-cert-v01@openssh.com", -1}, {"ssh-rsa-cert-v01@openssh.com", -1}, {"ssh-dss-cert-v01@openssh.com", -1},
+	{"ecdsa-sha2-nistp256-cert-v01@openssh.com", -1}, {"ecdsa-sha2-nistp384-cert-v01@openssh.com", -1},
+	{"ecdsa-sha2-nistp521-cert-v01@openssh.com", -1}, {"sk-ssh-ed25519-cert-v01@openssh.com", -1},
+	{"sk-ecdsa-sha2-nistp256-cert-v01@openssh.com", -1},
+}
+
+// stringsOf is how many strings follow the type; ok: there is such a type.
+func stringsOf(name string) (n int, ok bool) {
+	for _, t := range types {
+		if t.name == name {
+			return t.strings, true
+		}
+	}
+	return 0, false
 }
 
 // IsType reports whether word names a type of key.
 func IsType(word string) bool {
-	_, ok := types[word]
+	_, ok := stringsOf(word)
 	return ok
 }
 
@@ -61,10 +73,9 @@ func unknownType(word string) error {
 		word = word[:60] + "…"
 	}
 	names := make([]string, 0, len(types))
-	for n := range types {
-		names = append(names, n)
+	for _, t := range types {
+		names = append(names, t.name)
 	}
-	slices.Sort(names)
 	if near := spec.Nearest(word, names); near != "" {
 		return fmt.Errorf("%q is no type of key; did you mean %q?", word, near)
 	}
@@ -94,7 +105,7 @@ func (k Key) check() error {
 	if string(inner) != k.Type {
 		return fmt.Errorf("the line says %s, but the key in it is another (%.40q); copy the whole line of the .pub file", k.Type, inner)
 	}
-	n := types[k.Type]
+	n, _ := stringsOf(k.Type)
 	if n < 0 {
 		return nil
 	}
