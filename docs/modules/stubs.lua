@@ -912,7 +912,7 @@ pkg.dependencies = pkg.deps
 ---@field enabled? boolean Whether apt looks into it
 ---@field options? table<string, string> Further fields, such as { ["Check-Valid-Until"] = "no" }
 ---@field state? "present"|"absent" Whether it must be there
----@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, what was written is taken back
 
 ---@class repo.dnf.args
 ---@field name? string Name of the repository: the section, and its file unless file says another
@@ -938,7 +938,7 @@ pkg.dependencies = pkg.deps
 ---@field options? table<string, string> Further settings, such as { sslverify = "1" }
 ---@field file? string Name of the file without .repo; several repositories may share one
 ---@field state? "present"|"absent" Whether it must be there
----@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, what was written is taken back
 
 ---@class repo.zypper.args
 ---@field name? string Name of the repository: the section, and its file unless file says another
@@ -964,7 +964,7 @@ pkg.dependencies = pkg.deps
 ---@field options? table<string, string> Further settings, such as { sslverify = "1" }
 ---@field file? string Name of the file without .repo; several repositories may share one
 ---@field state? "present"|"absent" Whether it must be there
----@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, what was written is taken back
 
 ---@class repo.add.args
 ---@field name? string Name of the repository
@@ -981,11 +981,11 @@ pkg.dependencies = pkg.deps
 ---@field sha256? string SHA-256 of the key at the address, in hex
 ---@field key_sum? string SHA-256 of the key at the address, in hex
 ---@field enabled? boolean Whether it is looked into
----@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, what was written is taken back
 
 ---@class repo.remove.args
 ---@field name? string Name of the repository
----@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, the change is undone
+---@field update_cache? boolean Bring the lists of packages up to date when something changed; when that fails, what was written is taken back
 
 ---Repositories of packages and their keys; a change that leaves the package manager without its lists is undone.
 ---@class repolib

@@ -129,6 +129,12 @@ table inet sloth {
 	if got := h.Text(nftConf); got != "#!/usr/sbin/nft -f\nflush ruleset\n" {
 		t.Errorf("the configuration is %q", got)
 	}
+	h.Put(nftConfRH, "")
+	h.Cycle("enable", nil, w+"state: off -> on", "nft -f "+nftFile, "")
+	if h.Text(nftConfRH) != nftInclude+"\n" {
+		t.Errorf("the configuration is %q", h.Text(nftConfRH))
+	}
+	h.Cycle("disable", nil, w+"state: on -> off", "nft add table inet sloth; nft delete table inet sloth", "")
 	// nft has the last word on the file.
 	before := h.Text(nftFile)
 	_, _, err := h.Call("allow", args("port", 1.0, "comment", "BAD"))

@@ -20,6 +20,7 @@ type nft struct{}
 const (
 	nftFile    = "/etc/nftables.d/sloth.nft"
 	nftConf    = "/etc/nftables.conf"
+	nftConfRH  = "/etc/sysconfig/nftables.conf" // where Red Hat has it
 	nftInclude = `include "` + nftFile + `"`
 	nftUnit    = "nftables.service"
 	nftWants   = "/etc/systemd/system/sysinit.target.wants/" + nftUnit
@@ -61,7 +62,7 @@ func (b nft) read(ctx context.Context, v facts.Viewer) (state, error) {
 			}
 		}
 	}
-	conf, err := hostfile.Read(v, nftConf)
+	conf, err := hostfile.Read(v, confOf(v))
 	if err != nil && !hostfile.Missing(err) {
 		return s, err
 	}
@@ -272,10 +273,19 @@ func (b nft) move(ctx context.Context, m modules.Machine, from, to state) error 
 	return run(ctx, m, "systemctl", "enable", nftUnit)
 }
 
+// confOf is the file that the service loads at start.
+func confOf(v facts.Viewer) string {
+	if _, err := v.Stat(nftConfRH); err == nil {
+		return nftConfRH
+	}
+	return nftConf
+}
+
 // include puts the line that loads the file at start into the configuration of
 // nftables, or takes it out.
 func (nft) include(ctx context.Context, m modules.Machine, on bool) error {
-	data, err := hostfile.Read(m, nftConf)
+	conf := confOf(m)
+	data, err := hostfile.Read(m, conf)
 	if err != nil && !hostfile.Missing(err) {
 		return err
 	}
@@ -307,5 +317,5 @@ func (nft) include(ctx context.Context, m modules.Machine, on bool) error {
 	if text == was || !on && hostfile.Missing(err) {
 		return nil
 	}
-	return m.WriteFile(ctx, nftConf, strings.NewReader(text), modules.WriteOptions{Sync: true})
+	return m.WriteFile(ctx, conf, strings.NewReader(text), modules.WriteOptions{Sync: true})
 }

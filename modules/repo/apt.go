@@ -41,7 +41,7 @@ type apt struct {
 	Enabled bool              `lua:"enabled" doc:"Whether apt looks into it"`
 	Options map[string]string `lua:"options" doc:"Further fields, such as { [\"Check-Valid-Until\"] = \"no\" }"`
 	State   string            `lua:"state" enum:"present,absent" doc:"Whether it must be there"`
-	Update  bool              `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, the change is undone"`
+	Update  bool              `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, what was written is taken back"`
 
 	line sourceLine
 }

@@ -69,7 +69,7 @@ type add struct {
 	Components []string `lua:"components" alias:"component" doc:"For apt: parts of the distribution; main without it"`
 	signature
 	Enabled bool `lua:"enabled" doc:"Whether it is looked into"`
-	Update  bool `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, the change is undone"`
+	Update  bool `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, what was written is taken back"`
 }
 
 // Validate checks what does not depend on the host.
@@ -124,7 +124,7 @@ func codename(v facts.Viewer) ([]string, error) {
 type remove struct {
 	chosen
 	Name   string `lua:"name,required,primary" doc:"Name of the repository"`
-	Update bool   `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, the change is undone"`
+	Update bool   `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, what was written is taken back"`
 }
 
 // Validate checks the name.

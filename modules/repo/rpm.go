@@ -41,7 +41,7 @@ type rpm struct {
 	Options  map[string]string `lua:"options" doc:"Further settings, such as { sslverify = \"1\" }"`
 	File     string            `lua:"file" doc:"Name of the file without .repo; several repositories may share one"`
 	State    string            `lua:"state" enum:"present,absent" doc:"Whether it must be there"`
-	Update   bool              `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, the change is undone"`
+	Update   bool              `lua:"update_cache" doc:"Bring the lists of packages up to date when something changed; when that fails, what was written is taken back"`
 
 	zypper bool
 }

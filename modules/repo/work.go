@@ -106,7 +106,17 @@ func (w *work) apply(ctx context.Context, m modules.Machine) error {
 	if err := w.do(ctx, m); err != nil {
 		return errors.Join(err, restore(ctx, m, old))
 	}
-	return nil
+	if !w.refresh {
+		return nil
+	}
+	err := refresh(ctx, m)
+	switch {
+	case err == nil:
+		return nil
+	case len(w.wants) == 0: // what is gone cannot be the reason
+		return fmt.Errorf("it is gone, but the lists of packages cannot be brought up to date: %w", err)
+	}
+	return errors.Join(fmt.Errorf("with this change the lists of packages cannot be brought up to date, so it was undone: %w", err), restore(ctx, m, old))
 }
 
 func (w *work) do(ctx context.Context, m modules.Machine) error {
@@ -120,20 +130,15 @@ func (w *work) do(ctx context.Context, m modules.Machine) error {
 			return err
 		}
 	}
-	if w.imports != "" {
-		a, err := m.Run(ctx, modules.Cmd{Argv: []string{"rpm", "--import", w.imports}, Env: []string{"LC_ALL=C"}, Stdin: strings.NewReader("")})
-		if err != nil {
-			return err
-		}
-		if a.ExitCode != 0 {
-			return fmt.Errorf("rpm --import %s: %s", w.imports, tool.Failure(a, false))
-		}
-	}
-	if !w.refresh {
+	if w.imports == "" {
 		return nil
 	}
-	if err := refresh(ctx, m); err != nil {
-		return fmt.Errorf("with this change the lists of packages cannot be brought up to date, so it was undone: %w", err)
+	a, err := m.Run(ctx, modules.Cmd{Argv: []string{"rpm", "--import", w.imports}, Env: []string{"LC_ALL=C"}, Stdin: strings.NewReader("")})
+	if err != nil {
+		return err
+	}
+	if a.ExitCode != 0 {
+		return fmt.Errorf("rpm --import %s: %s", w.imports, tool.Failure(a, false))
 	}
 	return nil
 }
