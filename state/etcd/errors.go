@@ -172,9 +172,14 @@ func (s *Store) try(ctx context.Context, fn func(context.Context) error) error {
 	start := time.Now()
 	all, cancel := context.WithTimeout(ctx, s.opt.Timeout)
 	defer cancel()
+	limit := attempt
 	for pause := pauseFirst; ; pause = min(pause*2, pauseLast) {
-		one, done := context.WithTimeout(all, attempt)
+		one, done := context.WithTimeout(all, limit)
+		limit *= 2
 		err := fn(one)
+		if one.Err() == nil {
+			limit /= 2 // it failed at once: nobody was silent
+		}
 		done()
 		switch {
 		case err == nil, ours(err):

@@ -31,9 +31,9 @@ const schema = 1
 const (
 	// DefaultTimeout limits a call with all its attempts.
 	DefaultTimeout = 10 * time.Second
-	// attempt limits one question to the cluster. It is above what electing a
-	// leader takes.
-	attempt = 4 * time.Second
+	// attempt limits the first question to the cluster, which may go to a node
+	// that fell silent; each next one has twice the time.
+	attempt = 1500 * time.Millisecond
 
 	pauseFirst = 50 * time.Millisecond
 	pauseLast  = 500 * time.Millisecond
@@ -41,7 +41,7 @@ const (
 	// A node that fell silent during a call is noticed after these. Servers hang
 	// up on those who ask more often than every five seconds, or while idle.
 	pingEvery  = 6 * time.Second
-	pingAnswer = 3 * time.Second
+	pingAnswer = 2 * time.Second
 )
 
 // gRPC's own messages would stand between a run's results. It wants to be told
@@ -159,7 +159,7 @@ func (s *Store) connect(ctx context.Context) (*client.Client, error) {
 func (s *Store) config(ctx context.Context) (cfg client.Config, err error) {
 	p := s.opt.Place
 	cfg = client.Config{
-		DialTimeout: attempt, DialKeepAliveTime: pingEvery, DialKeepAliveTimeout: pingAnswer,
+		DialTimeout: 2 * attempt, DialKeepAliveTime: pingEvery, DialKeepAliveTimeout: pingAnswer,
 		Username: p.User, Logger: zap.NewNop(),
 		// try asks again, and remembers what the last answer was.
 		MaxUnaryRetries: 2, DialOptions: []grpc.DialOption{grpc.WithChainUnaryInterceptor(failFast)},

@@ -66,7 +66,8 @@ func (v *Values) take(ctx context.Context, name, token string, lease time.Durati
 			return false, nil, err
 		}
 		_, err = v.store.Put(ctx, v.locks+name, data, lease, e.Revision)
-		if !errors.Is(err, state.ErrConflict) {
+		// Where the outcome is not known, the token that is there next tells it.
+		if !errors.Is(err, state.ErrConflict) && !errors.Is(err, state.ErrUnknown) {
 			return err == nil, record, err
 		}
 	}
@@ -236,7 +237,7 @@ func (v *Values) Renew(ctx context.Context, name, token string, lease time.Durat
 			return false, err
 		}
 		_, err = v.store.Put(ctx, v.locks+name, e.Value, lease, e.Revision)
-		if !errors.Is(err, state.ErrConflict) {
+		if !errors.Is(err, state.ErrConflict) && !errors.Is(err, state.ErrUnknown) {
 			return err == nil, err
 		}
 	}

@@ -157,6 +157,22 @@ func (c *Cluster) Kill(i int) {
 	}
 }
 
+// Freeze stops a node without ending it: its connections stay, and nothing
+// answers. Thaw lets it go on.
+func (c *Cluster) Freeze(t testing.TB, i int) { c.nodes[i].signal(t, syscall.SIGSTOP) }
+
+// Thaw ends Freeze.
+func (c *Cluster) Thaw(t testing.TB, i int) { c.nodes[i].signal(t, syscall.SIGCONT) }
+
+func (n *node) signal(t testing.TB, s syscall.Signal) {
+	t.Helper()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err := n.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Restart starts a node that was killed, with its data.
 func (c *Cluster) Restart(t testing.TB, i int) {
 	t.Helper()
