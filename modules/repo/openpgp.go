@@ -107,15 +107,20 @@ func crc24(data []byte) uint32 {
 	return crc & 0xFFFFFF
 }
 
+var errNoKey = errors.New("it is no OpenPGP public key")
+
 // walk reads the headers of all packets. The first must be a public key.
 func (k *publicKey) walk(data []byte) error {
+	if len(data) == 0 {
+		return errNoKey
+	}
 	for first := true; len(data) > 0; first = false {
 		tag, body, rest, err := packet(data)
 		switch {
 		case tag == tagSecretKey:
 			return errSecret
 		case err != nil && first, first && tag != tagPublicKey:
-			return errors.New("it is no OpenPGP public key")
+			return errNoKey
 		case err != nil:
 			return fmt.Errorf("the key is damaged: %w", err)
 		}
