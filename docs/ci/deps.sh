@@ -2,7 +2,7 @@
 # Installs what the tests and the demo need and this machine lacks. Only root on
 # a Debian-like system can; elsewhere it names what is missing and fails.
 set -euo pipefail
-declare -A want=([sshd]=openssh-server [ssh]=openssh-client [sudo]=sudo [git]=git [gcc]=gcc [fish]=fish [zsh]=zsh [tcsh]=tcsh [doas]=doas [tmux]=tmux [etcd]=etcd-server [strace]=strace)
+declare -A want=([sshd]=openssh-server [ssh]=openssh-client [sudo]=sudo [git]=git [gcc]=gcc [fish]=fish [zsh]=zsh [tcsh]=tcsh [doas]=doas [tmux]=tmux [etcd]=etcd-server [strace]=strace [xz]=xz-utils [zstd]=zstd [unzip]=unzip)
 export PATH=$PATH:/usr/sbin:/sbin
 missing=()
 for tool in "${!want[@]}"; do command -v "$tool" >/dev/null || missing+=("${want[$tool]}"); done

@@ -13,9 +13,7 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
-
+	"github.com/sloth-runner/sloth/modules/internal/unxz"
 	"github.com/sloth-runner/sloth/modules/internal/unzstd"
 )
 
@@ -58,10 +56,7 @@ func walk(ctx context.Context, in io.Reader, g *guard) error {
 	case TarZstd:
 		return walkTar(ctx, unzstd.NewReader(buf), g)
 	case TarXZ:
-		if err := checkXZ(head); err != nil {
-			return err
-		}
-		r, err := xz.ReaderConfig{DictCap: lzma.MinDictCap}.NewReader(buf)
+		r, err := unxz.NewReader(buf)
 		if err != nil {
 			return err
 		}
@@ -120,31 +115,6 @@ func oldTar(head []byte) bool {
 	}
 	_, err := fmt.Sscanf(strings.Trim(string(head[148:156]), " \x00"), "%o", &want)
 	return err == nil && sum == want
-}
-
-// maxDict is the memory an xz may ask for: what xz -9 uses.
-const maxDict = 64 << 20
-
-// checkXZ looks at the first block's filters before memory is taken for them.
-func checkXZ(head []byte) error {
-	const block = 12
-	if len(head) < block+12 || head[block] == 0 {
-		return nil // empty or cut short; the reader will say so
-	}
-	at := block + 2
-	for range int(head[block+1]>>6&1) + int(head[block+1]>>7) { // sizes of variable length
-		for at < len(head) && head[at]&0x80 != 0 {
-			at++
-		}
-		at++
-	}
-	if at+2 >= len(head) || head[at] != 0x21 || head[at+1] != 1 {
-		return errors.New("its xz uses filters that are not read; pack it with xz alone")
-	}
-	if size, err := lzma.DecodeDictCap(head[at+2]); err != nil || size > maxDict {
-		return fmt.Errorf("its xz needs a dictionary of more than %d MB", maxDict>>20)
-	}
-	return nil
 }
 
 func walkTar(ctx context.Context, r io.Reader, g *guard) error {
