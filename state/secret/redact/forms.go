@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,6 +22,11 @@ const minLine = 12
 // the characters, as programs break long lines of base64.
 type forms struct {
 	exact, packed map[string]bool
+}
+
+func (f *forms) join(o *forms) {
+	maps.Copy(f.exact, o.exact)
+	maps.Copy(f.packed, o.packed)
 }
 
 func (f *forms) add(value string) {

@@ -30,7 +30,7 @@ type Redactor struct {
 
 	mu      sync.Mutex
 	known   map[string]bool
-	words   forms                  // of all secrets so far
+	parts   []*part                // the larger ones first
 	current atomic.Pointer[search] // nil: there is nothing to search for
 	fresh   atomic.Bool            // current has all that is known
 }
@@ -62,7 +62,12 @@ func (r *Redactor) Add(name, value string) error {
 	case len(r.known) > maxSecrets:
 		return fmt.Errorf("secret %q is one too many: more than %d are not searched for in output", name, maxSecrets)
 	}
-	r.words.add(value)
+	if n := len(r.parts); n == 0 || r.parts[n-1].search != nil {
+		r.parts = append(r.parts, &part{})
+	}
+	last := r.parts[len(r.parts)-1]
+	last.forms.add(value)
+	last.size++
 	r.fresh.Store(false)
 	return nil
 }
@@ -86,10 +91,38 @@ func (r *Redactor) search() *search {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.fresh.Load() {
-		r.current.Store(r.words.compile())
+		r.current.Store(r.compile())
 		r.fresh.Store(true)
 	}
 	return r.current.Load()
+}
+
+// part is some of the secrets, searched for together.
+type part struct {
+	forms  forms
+	size   int
+	search *search // nil: something was added
+}
+
+// compile makes the search for all that is known. Secrets come one by one while
+// a run goes on, so only the last parts are made anew, and there are few.
+func (r *Redactor) compile() *search {
+	for n := len(r.parts); n > 1 && 4*r.parts[n-1].size >= r.parts[n-2].size; n-- {
+		into, last := r.parts[n-2], r.parts[n-1]
+		into.forms.join(&last.forms)
+		into.size += last.size
+		into.search = nil
+		r.parts = r.parts[:n-1]
+	}
+	all := &search{}
+	for _, p := range r.parts {
+		if p.search == nil {
+			p.search = p.forms.compile()
+		}
+		all.exact = append(all.exact, p.search.exact...)
+		all.packed = append(all.packed, p.search.packed...)
+	}
+	return all
 }
 
 // Empty reports whether there is nothing to search for.

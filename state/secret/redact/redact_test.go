@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -185,6 +186,27 @@ func TestASecretThatIsLearntInTheMiddle(t *testing.T) {
 	}
 }
 
+func TestManySecretsOneByOne(t *testing.T) {
+	r := New(mark)
+	secretOf := func(i int) string { return fmt.Sprintf("s3cr3t-%d-%x", i, i*7919) }
+	for i := range 300 {
+		if err := r.Add("s", secretOf(i)); err != nil {
+			t.Fatal(err)
+		}
+		if i%7 == 0 { // some come together
+			continue
+		}
+		for _, k := range []int{0, i / 2, i} {
+			if got := r.String("x" + secretOf(k) + "y"); got != "x"+mark+"y" {
+				t.Fatalf("%d of %d: %s", k, i, got)
+			}
+		}
+	}
+	if n := len(r.parts); n > 6 {
+		t.Errorf("%d parts", n)
+	}
+}
+
 func TestAny(t *testing.T) {
 	r := newWith(t, "hunter2")
 	in := map[string]any{"k hunter2": []any{"hunter2", int64(1), map[any]any{"hunter2": "x hunter2", 2: nil}}, "b": []byte("hunter2")}
@@ -243,4 +265,23 @@ func BenchmarkFeed(b *testing.B) {
 			}
 		})
 	}
+}
+
+func TestManyUseItAtOnce(t *testing.T) {
+	r := New(mark)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for k := range 25 {
+				s := fmt.Sprintf("s3cr3t-%d-%d-%x", i, k, k*7919)
+				if err := r.Add("s", s); err != nil {
+					t.Error(err)
+				}
+				if got := r.String("x " + s); got != "x "+mark {
+					t.Error(got)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

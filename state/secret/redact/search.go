@@ -5,15 +5,12 @@ import "slices"
 // span is a part of a text.
 type span struct{ from, to int }
 
-// search finds all forms in one pass over the text, however many there are
-// (Aho and Corasick).
-type search struct{ exact, packed *trie }
+// search finds all forms. A trie takes one pass over the text, however many it
+// has (Aho and Corasick).
+type search struct{ exact, packed []*trie }
 
 func (f *forms) compile() *search {
-	if len(f.exact) == 0 && len(f.packed) == 0 {
-		return nil
-	}
-	return &search{exact: newTrie(f.exact), packed: newTrie(f.packed)}
+	return &search{exact: []*trie{newTrie(f.exact)}, packed: []*trie{newTrie(f.packed)}}
 }
 
 // trie is the automaton. Node 0 is the root.
@@ -99,18 +96,29 @@ func gap(c byte) bool { return c == '\n' || c == '\r' || c == ' ' || c == '\t' |
 // begins at open may go on behind the end of b; len(b): nothing does.
 func (m *search) find(b []byte) (found []span, open int) {
 	open = len(b)
-	at := int32(0)
-	for i, c := range b {
-		if at = m.exact.step(at, c); at == 0 {
-			continue
+	for _, t := range m.exact {
+		at := int32(0)
+		for i, c := range b {
+			if at = t.step(at, c); at == 0 {
+				continue
+			}
+			if n := t.nodes[at].found; n > 0 {
+				found = append(found, span{i + 1 - int(n), i + 1})
+			}
 		}
-		if n := m.exact.nodes[at].found; n > 0 {
-			found = append(found, span{i + 1 - int(n), i + 1})
-		}
+		open = min(open, len(b)-int(t.nodes[at].depth))
 	}
-	open -= int(m.exact.nodes[at].depth)
+	for _, t := range m.packed {
+		var from int
+		found, from = t.findPacked(b, found)
+		open = min(open, from)
+	}
+	return merge(found), open
+}
 
-	at, blanks := 0, 0
+// findPacked adds to found, and says what is open, where gaps do not count.
+func (t *trie) findPacked(b []byte, found []span) (all []span, open int) {
+	at, blanks := int32(0), 0
 	for i, c := range b {
 		if at != 0 && gap(c) {
 			if blanks++; blanks > maxGap {
@@ -119,18 +127,18 @@ func (m *search) find(b []byte) (found []span, open int) {
 			continue
 		}
 		blanks = 0
-		if at = m.packed.step(at, c); at == 0 {
+		if at = t.step(at, c); at == 0 {
 			continue
 		}
-		if n := m.packed.nodes[at].found; n > 0 {
+		if n := t.nodes[at].found; n > 0 {
 			found = append(found, span{back(b, i+1, int(n)), i + 1})
 		}
 	}
-	if n := m.packed.nodes[at].depth; n > 0 {
-		end := len(b) - blanks
-		open = min(open, back(b, end, int(n)))
+	open = len(b)
+	if n := t.nodes[at].depth; n > 0 {
+		open = back(b, open-blanks, int(n))
 	}
-	return merge(found), open
+	return found, open
 }
 
 // back is where the last n characters before end begin, gaps not counted.
