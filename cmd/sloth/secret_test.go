@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -231,7 +232,7 @@ func TestFault43NoSecretIsLeftAnywhere(t *testing.T) {
 		if err := os.Mkdir(filepath.Join(r.server.Home, "kept"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		args := append(flags, "site.sloth", "-i", "hosts.yaml", "-F", "ssh.conf", "--vault-password-file", "pw", "--values", "values.yaml")
+		args := append(slices.Clone(flags), "site.sloth", "-i", "hosts.yaml", "-F", "ssh.conf", "--vault-password-file", "pw", "--values", "values.yaml")
 		code, said := r.run("", args...)
 		r.none(strings.Join(flags, " "), []byte(said))
 		if flags[0] == "plan" {
