@@ -110,13 +110,14 @@ func (w *work) apply(ctx context.Context, m modules.Machine) error {
 		return nil
 	}
 	err := refresh(ctx, m)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case len(w.wants) == 0: // what is gone cannot be the reason
-		return fmt.Errorf("it is gone, but the lists of packages cannot be brought up to date: %w", err)
 	}
-	return errors.Join(fmt.Errorf("with this change the lists of packages cannot be brought up to date, so it was undone: %w", err), restore(ctx, m, old))
+	back := restore(ctx, m, old)
+	if len(w.wants) == 0 && refresh(ctx, m) != nil { // with it too: one of two broken ones must not keep the other
+		return errors.Join(fmt.Errorf("it is gone, but the lists of packages cannot be brought up to date, without it or with it: %w", err), back, w.do(ctx, m))
+	}
+	return errors.Join(fmt.Errorf("with this change the lists of packages cannot be brought up to date, so it was undone: %w", err), back)
 }
 
 func (w *work) do(ctx context.Context, m modules.Machine) error {
