@@ -111,7 +111,7 @@ func (s *Session) reattach(cause error, hash string) (*process, error) {
 			return nil, context.Cause(s.ctx)
 		}
 		// While a host comes up it may refuse everybody but root.
-		if final(err) && !(restart && refusedLogin(err)) {
+		if final(err) && (!restart || !refusedLogin(err)) {
 			return nil, err
 		}
 		select {

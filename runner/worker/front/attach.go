@@ -81,7 +81,7 @@ func attach(id string) int {
 	var b [1]byte
 	for {
 		n, err := syscall.Read(fd, b[:])
-		if err == syscall.EINTR { //nolint:errorlint // a number; package errors costs more than the rest of a front
+		if err == syscall.EINTR {
 			continue
 		}
 		if n <= 0 {
