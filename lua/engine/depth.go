@@ -11,9 +11,22 @@ type nodeAt struct {
 	depth int
 }
 
-// tooDeep walks the tree without recursion and returns the line of the first
-// node that is nested too deep.
+// tooDeep returns the line of the first node that is nested too deep.
 func tooDeep(stmts []ast.Stmt) (line int, deep bool) {
+	eachNode(stmts, func(node any, depth int) bool {
+		if deep = depth >= maxDepth; deep {
+			if p, ok := node.(ast.PositionHolder); ok {
+				line = p.Line()
+			}
+		}
+		return !deep
+	})
+	return line, deep
+}
+
+// eachNode walks the tree without recursion, until visit returns false. Depth
+// counts from 1.
+func eachNode(stmts []ast.Stmt, visit func(node any, depth int) bool) {
 	var stack []nodeAt
 	push := func(depth int, n any) {
 		if n != nil {
@@ -34,13 +47,10 @@ func tooDeep(stmts []ast.Stmt) (line int, deep bool) {
 	for len(stack) > 0 {
 		at := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		d := at.depth + 1
-		if d > maxDepth {
-			if p, ok := at.node.(ast.PositionHolder); ok {
-				line = p.Line()
-			}
-			return line, true
+		if !visit(at.node, at.depth) {
+			return
 		}
+		d := at.depth + 1
 		switch n := at.node.(type) {
 		case *ast.AssignStmt:
 			exprs(d, n.Lhs)
@@ -111,5 +121,4 @@ func tooDeep(stmts []ast.Stmt) (line int, deep bool) {
 			push(d, n.Expr)
 		}
 	}
-	return 0, false
 }

@@ -17,6 +17,8 @@ type scan struct {
 	// odd is the first block whose end stands on a line of its own, less far to
 	// the right than the block begins: probably that end was meant for another.
 	odd *opening
+	// fields are the keywords that stand as names of fields.
+	fields keywordFields
 }
 
 type opening struct {
@@ -27,9 +29,11 @@ type opening struct {
 }
 
 // prepare makes a source fit for gopher-lua without moving any byte: a byte
-// order mark and a shebang line become spaces, and octal numbers (0o644)
-// become hexadecimal ones of the same width (0x1a4).
-func prepare(name string, src []byte) ([]byte, *scan, error) {
+// order mark and a shebang line become spaces, octal numbers (0o644) become
+// hexadecimal ones of the same width (0x1a4), and keywords that name a field
+// ({ do = f }, wait_for.until) become other words, which scan.fields turns back
+// in the tree; try chooses them.
+func prepare(name string, src []byte, try int) ([]byte, *scan, error) {
 	text := src
 	if bytes.HasPrefix(text, []byte("\xef\xbb\xbf")) {
 		// Columns count from after the mark, as editors do.
@@ -49,6 +53,7 @@ func prepare(name string, src []byte) ([]byte, *scan, error) {
 		return nil, nil, located(name, src, line, 0, "a zero byte in the source", "the file is not text, or not in UTF-8")
 	}
 	s := &scanner{name: name, src: src, text: text, line: 1}
+	s.fields.skip = try
 	if err := s.run(); err != nil {
 		return nil, nil, err
 	}
@@ -65,24 +70,28 @@ type scanner struct {
 	copied bool
 	line   int
 	start  int // of the line
+	// before is the token before, where that matters: . : { , or ;
+	before byte
 }
 
 func (s *scanner) run() error {
 	t := s.text
 	for i := 0; i < len(t); {
 		c := t[i]
+		before := s.before
 		switch {
 		case c == '\n' || c == '\r':
 			i = s.newline(i)
+			continue
+		case c == ' ' || c == '\t':
+			i++
+			continue
 		case c == '-' && i+1 < len(t) && t[i+1] == '-':
-			i += 2
-			if level := longBracket(t, i); level >= 0 {
-				i = s.skipLong(i, level)
-				continue
-			}
-			for i < len(t) && t[i] != '\n' && t[i] != '\r' {
-				i++
-			}
+			i = s.comment(i)
+			continue
+		}
+		s.before = 0
+		switch {
 		case c == '"' || c == '\'':
 			i = s.skipString(i)
 		case c == '[' && longBracket(t, i) >= 0:
@@ -92,16 +101,27 @@ func (s *scanner) run() error {
 			for j < len(t) && isWord(t[j]) {
 				j++
 			}
-			s.word(string(t[i:j]))
+			if !s.field(i, j, before) {
+				s.word(string(t[i:j]))
+			}
+			t = s.text
 			i = j
 		case isDigit(c):
 			j, err := s.number(i)
 			if err != nil {
 				return err
 			}
-			i = j
+			i, t = j, s.text
+		case c == '.' || c == ':':
+			i = s.dots(i)
+		case c == ',' || c == ';':
+			s.before = c
+			i++
 		case strings.IndexByte("([{", c) >= 0:
 			s.push(string(c))
+			if c == '{' {
+				s.before = c
+			}
 			i++
 		case strings.IndexByte(")]}", c) >= 0:
 			s.pop(string(c))
@@ -111,6 +131,19 @@ func (s *scanner) run() error {
 		}
 	}
 	return nil
+}
+
+// comment passes a comment and gives where it ends.
+func (s *scanner) comment(i int) int {
+	t := s.text
+	i += 2
+	if level := longBracket(t, i); level >= 0 {
+		return s.skipLong(i, level)
+	}
+	for i < len(t) && t[i] != '\n' && t[i] != '\r' {
+		i++
+	}
+	return i
 }
 
 func (s *scanner) newline(i int) int {
@@ -124,8 +157,8 @@ func (s *scanner) newline(i int) int {
 	return i
 }
 
-// number passes a number, rewriting an octal one. A dot or sign inside does
-// not matter here.
+// number passes a number with the dot behind it, rewriting an octal one. What
+// follows the dot, or a sign inside, does not matter here.
 func (s *scanner) number(i int) (int, error) {
 	t := s.text
 	j := i
@@ -133,6 +166,9 @@ func (s *scanner) number(i int) (int, error) {
 		j++
 	}
 	if j-i < 2 || t[i] != '0' || (t[i+1] != 'o' && t[i+1] != 'O') {
+		if j < len(t) && t[j] == '.' && !bytes.HasPrefix(t[j:], []byte("..")) {
+			j++
+		}
 		return j, nil
 	}
 	digits := string(t[i+2 : j])

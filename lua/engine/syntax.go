@@ -54,6 +54,9 @@ func syntaxError(name string, src []byte, sc *scan, err error) *Error {
 		message = lowerFirst(strings.TrimSpace(pe.Message))
 	}
 	if token := pe.Token; token != "" {
+		if sc != nil {
+			token = sc.fields.keyword(token)
+		}
 		if text := sourceLine(src, line); len(token) == 1 && token[0] >= utf8.RuneSelf && column >= 1 && column <= len(text) {
 			// A byte of a longer character.
 			r, _ := utf8.DecodeRune(text[column-1:])

@@ -121,7 +121,7 @@ func FuzzLoad(f *testing.F) {
 	vm := New(Options{})
 	f.Cleanup(func() { vm.Close() })
 	f.Fuzz(func(t *testing.T, src []byte) {
-		text, _, err := prepare("f.lua", src)
+		text, _, err := prepare("f.lua", src, 0)
 		if err == nil && len(text) != len(src) && len(text) != len(src)-3 {
 			t.Errorf("the text changed its length from %d to %d", len(src), len(text))
 		}
