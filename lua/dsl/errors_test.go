@@ -143,9 +143,9 @@ task("a"):command(function()
 end):build()`, `
 site.sloth:4: undefined variable "nam_e"; did you mean "name"?
 site.sloth:5: undefined variable "conxection"`},
-		{"short names", "task('a'):command(function() lgo.info('x') ssh.connect() end):build()", `
+		{"short names", "task('a'):command(function() lgo.info('x') zzh.connect() end):build()", `
 site.sloth:1: undefined variable "lgo"; did you mean "log"?
-site.sloth:1: undefined variable "ssh"`},
+site.sloth:1: undefined variable "zzh"`},
 		{"unknown module", `task("a"):command(function() fil_ops.copy("a") end):build()`, `
 site.sloth:1: undefined variable "fil_ops"; did you mean "file_ops"?`},
 		{"unknown function", `
@@ -168,6 +168,47 @@ task("a"):command(function()
 end):build()`, `
 site.sloth:5: file_ops.copy: unknown argument "dset"; did you mean "dest"?
 site.sloth:7: exec.run: unknown argument "timeuot"; did you mean "timeout"?`},
+		{"arguments that are written out", `
+task("a"):command(function()
+  file_ops.file({ path = "/srv", state = "directroy" })
+  file_ops.copy({
+    content = "x", dest = "/a",
+    mode = 644,
+    backup = "maybe",
+  })
+  pkg.install({ "nginx", stat = "latest" })
+  systemd.restart(12, true)
+  user.create({ name = "w", groups = { {} }, shell = function() end })
+  infra_test.file_exists()
+  infra_test.port_is_tcp("ssh")
+  wait_for({ prot = 80 })
+  wait_for({ port = "eighty" })
+  exec.run("true", { timeout = "soon" })
+  exec.run("true", nil, 3)
+  log("x")
+  -- What only the run can tell is left to it.
+  file_ops.copy({ content = vars.x, dest = "/a", mode = vars.mode })
+  file_ops.copy(vars.all)
+  file_ops.copy({ [vars.k] = 1 })
+  infra_test.file_exists(unpack(vars.list))
+  file_ops.copy({ src = "a", dest = "relative/to/workdir", mode = 0o644 })
+  pcall(file_ops.copy, { mode = 644 })
+  pcall(function() file_ops.copy({ content = "x", dest = "/a", mode = 644 }) end)
+end):build()`, `
+site.sloth:3: file_ops.file: state = "directroy": it must be one of file, present, absent, directory, link, hard, touch; did you mean "directory"?
+site.sloth:6: file_ops.copy: mode: mode 644 is decimal in Lua, which is not the octal meant; write "0644" or 0o644
+site.sloth:7: file_ops.copy: backup must be a boolean, not the text "maybe"
+site.sloth:9: pkg.install: unknown argument "stat"; did you mean "state"?
+site.sloth:10: systemd.restart: argument 2 is too many: by position it takes name
+site.sloth:11: user.create: groups[1] must be text, not a table
+site.sloth:11: user.create: shell must be text, not a function
+site.sloth:12: infra_test.file_exists: path is missing: the file or folder; links are followed
+site.sloth:13: infra_test.port_is_tcp: port must be a whole number, not the text "ssh"
+site.sloth:14: wait_for.condition: unknown argument "prot"; did you mean "port"?
+site.sloth:15: wait_for.condition: port must be a whole number, not the text "eighty"
+site.sloth:16: exec.run: timeout: "soon" is no duration; write seconds, or text such as "90s", "5m", "1h30m"
+site.sloth:17: exec.run: argument 3 is too many: by position it takes cmd
+site.sloth:18: log cannot be called itself; its functions are debug, error, info, print, success, table, warn, warning`},
 		{"unknown library", `
 task("a"):command(function() require("lib.nothing") end):build()`, `
 site.sloth:2: require("lib.nothing"): there is no module or library "lib.nothing": no file lib/nothing.lua, lib/nothing/init.lua, lua/lib/nothing.lua, lua/lib/nothing/init.lua, lib/nothing.sloth`},

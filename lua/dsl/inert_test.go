@@ -10,6 +10,7 @@ import (
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/dsl"
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/all"
 )
 
 // Read without effects, a file changes nothing and says what it would.
@@ -88,5 +89,25 @@ local text = fs.read("/etc/hostname")
 	}
 	if p.Effects == 0 {
 		t.Error("no effects")
+	}
+}
+
+// What the documentation shows has no mistakes.
+func TestLintExamples(t *testing.T) {
+	r := newRig(t, dsl.Options{})
+	for _, m := range all.Modules() {
+		for _, f := range m.Funcs {
+			for _, p := range r.loader.Lint(t.Context(), m.Name+"."+f.Name, []byte(f.Example)) {
+				t.Errorf("%v\n%s", p, f.Example)
+			}
+		}
+	}
+}
+
+// A call of a module itself is something to do, like that of a function of it.
+func TestCallableAtTheTop(t *testing.T) {
+	p, err := newRig(t, dsl.Options{Inert: true}).load(t, `wait_for({ port = 80 })`)
+	if err != nil || p.Effects != 1 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }

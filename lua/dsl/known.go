@@ -7,7 +7,6 @@ import (
 	lua "github.com/yuin/gopher-lua"
 
 	"github.com/sloth-runner/sloth/modules"
-	"github.com/sloth-runner/sloth/modules/spec"
 )
 
 // known is what a script may rely on.
@@ -19,8 +18,9 @@ type known struct {
 // library is one table of functions.
 type library struct {
 	name      string
-	functions map[string]*spec.Signature // nil: the arguments are not known
-	module    bool                       // calls of it are calls of a module
+	functions map[string]*modules.Func // nil: the arguments are not known
+	module    bool                     // calls of it are calls of a module
+	call      string                   // the function that calling the table means
 }
 
 func (l *library) names() []string {
@@ -54,7 +54,7 @@ func (w *world) knowledge(L *lua.LState) *known {
 		if !ok {
 			continue
 		}
-		lib := &library{name: name, functions: map[string]*spec.Signature{}, module: module}
+		lib := &library{name: name, functions: map[string]*modules.Func{}, module: module}
 		t.ForEach(func(key, _ lua.LValue) {
 			if s, ok := key.(lua.LString); ok && !strings.HasPrefix(string(s), "__") {
 				lib.functions[string(s)] = nil
@@ -73,33 +73,11 @@ func (w *world) knowledge(L *lua.LState) *known {
 }
 
 func libraryOf(m modules.Module) *library {
-	lib := &library{name: m.Name, functions: map[string]*spec.Signature{}, module: true}
+	lib := &library{name: m.Name, functions: map[string]*modules.Func{}, module: true, call: m.Call}
 	for _, f := range m.Funcs {
-		sig := spec.Of(f)
 		for _, name := range append([]string{f.Name}, f.Aliases...) {
-			lib.functions[name] = sig
+			lib.functions[name] = &f
 		}
 	}
 	return lib
-}
-
-// argumentNames are the names and aliases that a call with a table may use.
-func argumentNames(s *spec.Signature) (all, listed []string) {
-	for _, a := range s.Args {
-		all = append(append(all, a.Name), a.Aliases...)
-		listed = append(listed, a.Name)
-	}
-	slices.Sort(all)
-	return all, listed
-}
-
-// takesTable reports whether the argument at a position may itself be a table,
-// so that a table there is not the named arguments.
-func takesTable(s *spec.Signature, position int) bool {
-	for _, a := range s.Args {
-		if a.Pos == position {
-			return a.Type == "any" || strings.HasPrefix(a.Type, "table")
-		}
-	}
-	return false
 }

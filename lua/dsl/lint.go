@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/yuin/gopher-lua/ast"
 
@@ -62,6 +61,8 @@ type libraryCall struct {
 	lib      *library
 	function string
 	call     *ast.FuncCallExpr // nil: it is only mentioned
+	// protected: it stands in a pcall, which may well expect it to fail.
+	protected bool
 }
 
 // lint looks at a file and all it includes.
@@ -123,39 +124,42 @@ func swapped(a, b string) bool {
 }
 
 func (l *linter) checkCall(c libraryCall) {
-	sig, ok := c.lib.functions[c.function]
+	f, ok := c.lib.functions[c.function]
+	if l.added[c.lib.name+"."+c.function] {
+		return
+	}
 	if !ok {
-		if !l.added[c.lib.name+"."+c.function] && !l.dynamic {
+		if !l.dynamic {
 			l.problems = append(l.problems, Problem{Pos: c.pos,
 				Message: fmt.Sprintf("%s has no function %q%s", c.lib.name, c.function, hint(c.function, c.lib.names()))})
 		}
 		return
 	}
-	if sig == nil || c.call == nil || len(c.call.Args) == 0 {
+	if f == nil || c.call == nil {
 		return
 	}
-	n := len(c.call.Args)
-	t, ok := c.call.Args[n-1].(*ast.TableExpr)
-	if !ok || takesTable(sig, n) {
-		return
-	}
-	all, listed := argumentNames(sig)
-	for _, f := range t.Fields {
-		key, ok := f.Key.(*ast.StringExpr)
-		if !ok || contains(all, key.Value) {
+	for _, m := range spec.Examine(*f, constants(c.call.Args)) {
+		if c.protected && !m.Name {
 			continue
 		}
-		message := fmt.Sprintf("%s.%s: unknown argument %q", c.lib.name, c.function, key.Value)
-		switch near := spec.Nearest(key.Value, all); {
-		case len(all) == 0:
-			message += "; it takes none"
-		case near != "":
-			message += fmt.Sprintf("; did you mean %q?", near)
-		default:
-			message += "; known are " + strings.Join(listed, ", ")
-		}
-		l.problems = append(l.problems, Problem{Pos: Pos{c.pos.File, key.Line()}, Message: message})
+		l.problems = append(l.problems, Problem{Pos: Pos{c.pos.File, c.lineOf(m)}, Message: fmt.Sprintf("%s.%s: %s", c.lib.name, f.Name, m.Err)})
 	}
+}
+
+// lineOf is where a mistake stands: at its argument, where that has a line.
+func (c libraryCall) lineOf(m spec.Mistake) int {
+	if m.Place == 0 || m.Place > len(c.call.Args) {
+		return c.pos.Line
+	}
+	arg := c.call.Args[m.Place-1]
+	if t, ok := arg.(*ast.TableExpr); ok && m.Key != "" {
+		for _, f := range t.Fields {
+			if key, ok := f.Key.(*ast.StringExpr); ok && key.Value == m.Key {
+				return max(key.Line(), f.Value.Line())
+			}
+		}
+	}
+	return max(arg.Line(), c.pos.Line)
 }
 
 // follow lints a file that another one loads by a constant name.

@@ -1,6 +1,7 @@
 package dsl
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/yuin/gopher-lua/ast"
@@ -274,7 +275,7 @@ func (f *fileLint) attr(e *ast.AttrGetExpr, call *ast.FuncCallExpr) {
 	}
 	if k := f.kindOf(e.Object); k.thing == aLibrary {
 		line := key.Line()
-		f.calls = append(f.calls, libraryCall{pos: Pos{f.tree.file, line}, lib: k.lib, function: key.Value, call: call})
+		f.calls = append(f.calls, libraryCall{pos: Pos{f.tree.file, line}, lib: k.lib, function: key.Value, call: call, protected: f.protected > 0})
 		if call != nil && f.depth == 0 && f.root && k.lib.module {
 			f.effects++
 		}
@@ -320,6 +321,7 @@ func (f *fileLint) call(e *ast.FuncCallExpr) {
 	default:
 		f.expr(fn)
 	}
+	f.tableCall(e)
 	switch name {
 	case "pcall", "xpcall":
 		f.protected++
@@ -338,6 +340,24 @@ func (f *fileLint) call(e *ast.FuncCallExpr) {
 		f.load(name, e)
 	}
 	f.arguments(e)
+}
+
+// tableCall looks at the call of a module itself: wait_for({…}).
+func (f *fileLint) tableCall(e *ast.FuncCallExpr) {
+	k := f.kindOf(e.Func)
+	if k.thing != aLibrary || !k.lib.module {
+		return
+	}
+	if k.lib.call == "" {
+		if f.protected == 0 {
+			f.problem(e.Line(), fmt.Sprintf("%s cannot be called itself; its functions are %s", k.lib.name, strings.Join(k.lib.names(), ", ")))
+		}
+		return
+	}
+	f.calls = append(f.calls, libraryCall{pos: Pos{f.tree.file, e.Line()}, lib: k.lib, function: k.lib.call, call: e, protected: f.protected > 0})
+	if f.depth == 0 && f.root {
+		f.effects++
+	}
 }
 
 // arguments looks at what a call is given. In a list of tasks a nil is told
@@ -437,7 +457,7 @@ func (f *fileLint) method(e *ast.FuncCallExpr) {
 	case aWorkflow:
 		known, names = flowMethods[e.Method] != nil, WorkflowMethods
 	case aLibrary:
-		f.calls = append(f.calls, libraryCall{pos: Pos{f.tree.file, e.Line()}, lib: k.lib, function: e.Method, call: e})
+		f.calls = append(f.calls, libraryCall{pos: Pos{f.tree.file, e.Line()}, lib: k.lib, function: e.Method, call: e, protected: f.protected > 0})
 		if f.depth == 0 && f.root && k.lib.module {
 			f.effects++
 		}

@@ -102,7 +102,7 @@ func FuzzKeyword(f *testing.F) {
 	} {
 		f.Add([]byte(src))
 	}
-	files, err := filepath.Glob("../../examples/*/*.sloth")
+	files, err := filepath.Glob("../../examples/*.sloth")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -108,14 +108,7 @@ func (p *parser) named(t map[string]any) error {
 	for _, key := range slices.Sorted(maps.Keys(t)) {
 		i, ok := p.sig.names[key]
 		if !ok {
-			if len(p.sig.Args) == 0 {
-				return fmt.Errorf("unknown argument %q; it takes none", key)
-			}
-			names := slices.Sorted(maps.Keys(p.sig.names))
-			if n := Nearest(key, names); n != "" {
-				return fmt.Errorf("unknown argument %q; did you mean %q?", key, n)
-			}
-			return fmt.Errorf("unknown argument %q; known are %s", key, strings.Join(p.sig.known, ", "))
+			return p.sig.unknown(key)
 		}
 		if t[key] == nil {
 			continue
