@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	lua "github.com/yuin/gopher-lua"
@@ -214,110 +213,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// retry(n, fn [, {delay=, strategy=}]) calls fn up to n times, until it neither
-// raises nor returns false, and returns what it returned last.
-func retry(L *lua.LState) int {
-	n, err := readCount(L.Get(1))
-	if err != nil || n < 1 {
-		engine.Raise(L, fmt.Errorf("retry needs how often to try, from 1, not %s", describe(L.Get(1))))
-	}
-	fn, err := readFunction(L.Get(2))
-	if err != nil {
-		engine.Raise(L, fmt.Errorf("retry %w", err))
-	}
-	delay, strategy := time.Second, "fixed"
-	switch o := L.Get(3).(type) {
-	case *lua.LNilType:
-	case *lua.LTable:
-		if v := o.RawGetString("delay"); v != lua.LNil {
-			if delay, err = readDuration(v); err != nil {
-				engine.Raise(L, fmt.Errorf("retry: delay %w", err))
-			}
-		}
-		if v := o.RawGetString("strategy"); v != lua.LNil {
-			if strategy, err = readStrategy(v); err != nil {
-				engine.Raise(L, fmt.Errorf("retry: %w", err))
-			}
-		}
-	default:
-		engine.Raise(L, fmt.Errorf("retry needs a table of options, not %s", describe(o)))
-	}
-	if checking(engine.Context(L)) {
-		n = 1 // what a plan cannot do will not work the second time either
-	}
-	for attempt := 1; ; attempt++ {
-		rets, err := engine.Try(L, fn)
-		if err == nil && !refused(rets) || attempt == n {
-			if err != nil {
-				raiseLoad(L, err)
-			}
-			for _, v := range rets {
-				L.Push(v)
-			}
-			return len(rets)
-		}
-		why := "it returned false"
-		if err != nil {
-			why = err.Error()
-		}
-		wait := Backoff(strategy, delay, attempt)
-		ctx := engine.Context(L)
-		if cause := context.Cause(ctx); cause != nil {
-			engine.Raise(L, cause)
-		}
-		err = engine.Block(L, func(inner context.Context) error {
-			if e := bind.EnvOf(ctx); e != nil && e.Call.Log != nil && !e.Call.NoLog {
-				e.Call.Log("warn", fmt.Sprintf("attempt %d of %d failed, next in %s: %s", attempt, n, wait.Round(time.Millisecond), why), nil)
-			}
-			return sleep(inner, wait)
-		})
-		if err != nil {
-			engine.Raise(L, err)
-		}
-	}
-}
-
-// refused reports whether returns say failure: false, nil and a message, or a
-// result table without success.
-func refused(rets []lua.LValue) bool {
-	if len(rets) == 0 {
-		return false
-	}
-	switch v := rets[0].(type) {
-	case lua.LBool:
-		return !bool(v)
-	case *lua.LNilType:
-		return len(rets) > 1 && rets[1] != lua.LNil
-	case *lua.LTable:
-		return v.RawGetString("success") == lua.LFalse
-	}
-	return false
-}
-
-const (
-	maxBackoff = 60 * time.Second
-	jitterPart = 5 // up to a fifth is added
-)
-
-// Backoff is the wait after a failed attempt, counted from 1: base, or growing
-// by the strategy, at most a minute, with up to a fifth of jitter on top so that
-// many hosts do not come back at the same moment.
-func Backoff(strategy string, base time.Duration, attempt int) time.Duration {
-	d := base
-	switch strategy {
-	case "linear":
-		d = base * time.Duration(min(attempt, 10_000))
-	case "exponential":
-		d = base << min(attempt-1, 20)
-	}
-	limit := max(maxBackoff, base)
-	if d > limit || d < 0 {
-		return limit
-	}
-	if d >= jitterPart {
-		d += rand.N(d / jitterPart)
-	}
-	return min(d, limit)
 }
