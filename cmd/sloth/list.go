@@ -51,25 +51,12 @@ func (v *invocation) listings(prog *dsl.Program, w *dsl.Workflow) (bool, error) 
 }
 
 func (v *invocation) listHosts(t *dsl.Task, w *dsl.Workflow) error {
-	pattern := t.Target.Pattern
-	if !t.Target.Set {
-		pattern = v.flags.hosts
-		if pattern == "" && w != nil {
-			pattern = w.Config.Hosts
-		}
-		if !v.onHosts {
-			pattern = "local"
-		}
+	hosts, known, err := v.hostsOf(t, w)
+	if err != nil {
+		return err
 	}
-	hosts := []string{"local"}
-	switch {
-	case t.Target.Func != nil:
+	if !known {
 		hosts = []string{"(known when its turn comes)"}
-	case pattern != "local" && pattern != "":
-		var err error
-		if hosts, err = v.fleet.inv.Match(pattern, v.flags.limit); err != nil {
-			return err
-		}
 	}
 	fmt.Fprintf(v.app.stdout, "  %s (%d):\n", t.Name, len(hosts))
 	for _, h := range hosts {

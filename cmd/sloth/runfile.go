@@ -45,12 +45,14 @@ type invocation struct {
 	fleet  *fleet
 	remote *remote.Connections
 	state  *stateAccess
+	peek   *stateAccess // for reading the file; nil: there is nothing in it
 	runner *runner.Runner
 	show   render.Renderer
 	record *runlog.Log
 	runID  string
 	left   atomic.Bool // by the third Ctrl-C
 	ended  event.RunDone
+	opens  *event.RunStarted // nil: the runner says it
 	change bool
 }
 
@@ -80,7 +82,9 @@ func (v *invocation) run(ctx context.Context) error {
 	v.fleet.addAliases(v.flags.hosts)
 
 	// First without effects: whatever is wrong is said before anything happens.
+	v.peek = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file), check: true}
 	prog, vm, err := v.load(ctx, params, values, nil)
+	v.peek.close()
 	if err != nil {
 		return err
 	}
@@ -154,6 +158,7 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	var code int
 	var failure error
 	if topLevel {
+		v.opens = v.opening(prog, w)
 		r.Begin()
 		if prog, _, failure = v.load(ctx, params, values, r); failure == nil {
 			w, failure = v.choose(prog)
@@ -221,6 +226,9 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 	}
 	if f := v.flags; !f.listHosts && !f.listTasks && !f.listTags && !f.vault.blind {
 		o.Secret = v.app.secrets.find
+	}
+	if r == nil && v.peek != nil {
+		o.State = func(ctx context.Context, op string, args []any) ([]any, error) { return v.peek.do(ctx, "", op, args) }
 	}
 	if r != nil {
 		vm = r.VM()
@@ -352,11 +360,16 @@ func (v *invocation) stackName() string {
 
 // handle gives each event to the renderer and keeps what the exit code needs.
 func (v *invocation) handle(e event.Event) {
-	switch e := e.(type) {
+	switch x := e.(type) {
+	case event.RunStarted:
+		if v.opens != nil && x.Workflow == "" {
+			x.Workflow, x.Tasks, x.Hosts = v.opens.Workflow, v.opens.Tasks, v.opens.Hosts
+			e = x
+		}
 	case event.TaskDone:
-		v.change = v.change || e.Changed
+		v.change = v.change || x.Changed
 	case event.RunDone:
-		v.ended = e
+		v.ended = x
 	}
 	if v.record != nil {
 		v.record.Event(e)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
@@ -16,12 +17,32 @@ type idle struct {
 	dir              string
 	called           func(bind.Record)
 	secret           func(ctx context.Context, name string) (string, error) // nil: all are empty
+	// state answers instead of an empty store; nil: there is none.
+	state func(ctx context.Context, op string, args []any) ([]any, error)
 }
 
 var errIdle = errors.New("not available while the file is only read")
 
-// State answers as a store with nothing in it, which accepts everything.
-func (s *idle) State(_ context.Context, op string, args []any) ([]any, error) {
+// onlyReads are the operations that leave the store as it is.
+var onlyReads = []string{"get", "exists", "keys", "stats", "list_length", "get_ttl"}
+
+// State answers as the store would, or as one with nothing in it, which accepts
+// everything.
+func (s *idle) State(ctx context.Context, op string, args []any) ([]any, error) {
+	if s.called != nil && !slices.Contains(onlyReads, op) {
+		what := ""
+		if len(args) > 0 && args[0] != nil {
+			what = fmt.Sprint(args[0])
+		}
+		s.called(bind.Record{Function: "state." + op, Changed: true, Planned: true, Message: what})
+	}
+	if s.state != nil {
+		return s.state(ctx, op, args)
+	}
+	return emptyState(op, args)
+}
+
+func emptyState(op string, args []any) ([]any, error) {
 	arg := func(i int, otherwise any) any {
 		if i < len(args) && args[i] != nil {
 			return args[i]
@@ -39,14 +60,7 @@ func (s *idle) State(_ context.Context, op string, args []any) ([]any, error) {
 		return []any{map[string]any{"stack": "", "keys": int64(0), "bytes": int64(0), "expiring": int64(0), "locks": int64(0)}}, nil
 	case "list_length":
 		return []any{int64(0)}, nil
-	case "get_ttl":
-		return []any{nil}, nil
-	}
-	if s.called != nil {
-		s.called(bind.Record{Function: "state." + op, Changed: true, Planned: true, Message: fmt.Sprint(arg(0, ""))})
-	}
-	switch op {
-	case "list_pop":
+	case "get_ttl", "list_pop":
 		return []any{nil}, nil
 	case "clear":
 		return []any{int64(0)}, nil

@@ -40,6 +40,9 @@ type Options struct {
 	// Secret finds a secret while a file is read without effects; nil: all are
 	// empty, which is enough to check a file.
 	Secret func(ctx context.Context, name string) (string, error)
+	// State performs operations of the state module while a file is read without
+	// effects: what it stores must be forgotten. Nil: the store is empty.
+	State func(ctx context.Context, op string, args []any) ([]any, error)
 	// Prompt asks the person at the terminal; nil: prompt() is an error.
 	Prompt func(ctx context.Context, name string, secret bool) (string, error)
 	// Pause waits until the person at the terminal goes on; nil: pause() without
@@ -70,6 +73,7 @@ type load struct {
 	w        *world
 	inert    bool
 	secret   func(ctx context.Context, name string) (string, error)
+	state    func(ctx context.Context, op string, args []any) ([]any, error)
 	file     string
 	prog     *Program
 	tasks    []*Task // as they were defined, handlers too
@@ -119,7 +123,7 @@ func readSource(path string) ([]byte, error) {
 // include starts.
 func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Program, error) {
 	l := &load{
-		w: ld.w, inert: ld.opts.Inert, secret: ld.opts.Secret, file: path, prog: &Program{File: path},
+		w: ld.w, inert: ld.opts.Inert, secret: ld.opts.Secret, state: ld.opts.State, file: path, prog: &Program{File: path},
 		included: map[string][]lua.LValue{},
 	}
 	chunk, err := ld.w.vm.Load(path, src)
@@ -209,7 +213,7 @@ func (l *load) context(ctx context.Context, base *bind.Env) context.Context {
 // idle keeps the file's calls from having effects.
 func (l *load) idle(env *bind.Env) {
 	env.Inert = true
-	env.Call.Services = &idle{env.Call.Services, filepath.Dir(l.file), env.Called, l.secret}
+	env.Call.Services = &idle{Services: env.Call.Services, dir: filepath.Dir(l.file), called: env.Called, secret: l.secret, state: l.state}
 }
 
 // verdict reads what the file itself returned.

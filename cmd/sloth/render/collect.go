@@ -113,7 +113,10 @@ func (c *collector) task(name string) *taskResult {
 func (c *collector) handle(e event.Event) {
 	switch e := e.(type) {
 	case event.RunStarted:
-		c.run, c.began = e, c.o.Now()
+		if c.run.RunID == "" || c.run.RunID != e.RunID {
+			c.began = c.o.Now()
+		}
+		c.run = e
 		for _, h := range e.Hosts {
 			c.tally.host(h)
 		}

@@ -156,11 +156,18 @@ type ndjson struct {
 	now func() time.Time
 	seq uint64
 	err error
+	run string // the id of the run that has begun
 }
 
 func newNDJSON(w io.Writer, o Options) *ndjson { return &ndjson{q: newQueue(w), now: o.Now} }
 
 func (n *ndjson) Handle(e event.Event) {
+	if s, ok := e.(event.RunStarted); ok {
+		if s.RunID != "" && s.RunID == n.run {
+			return // a workflow of the same run
+		}
+		n.run = s.RunID
+	}
 	n.seq++
 	line, err := event.Marshal(n.seq, n.now().UTC(), e)
 	if err != nil {

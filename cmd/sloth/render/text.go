@@ -184,7 +184,11 @@ func (t *text) Handle(e event.Event) {
 }
 
 func (t *text) start(e event.RunStarted) {
-	t.run, t.several, t.began = e, len(e.Hosts) > 1, t.o.Now()
+	again := t.run.RunID != "" && t.run.RunID == e.RunID // the file acted, and now its workflow begins
+	if !again {
+		t.began = t.o.Now()
+	}
+	t.run, t.several = e, t.several || len(e.Hosts) > 1
 	for _, name := range e.Tasks {
 		t.taskWidth = max(t.taskWidth, min(columns(Name(name)), maxTaskWidth))
 	}
@@ -192,7 +196,7 @@ func (t *text) start(e event.RunStarted) {
 		t.tally.host(name)
 		t.hostWidth = max(t.hostWidth, min(columns(Name(name)), maxHostWidth))
 	}
-	if !e.Check && len(e.Tasks) <= 1 && !t.several {
+	if again || !e.Check && len(e.Tasks) <= 1 && !t.several {
 		return
 	}
 	what := t.p.bold(Name(e.Workflow))
@@ -205,7 +209,10 @@ func (t *text) start(e event.RunStarted) {
 	} else if len(e.Hosts) == 1 && e.Hosts[0] != "local" {
 		on = " on " + Name(e.Hosts[0])
 	}
-	t.print(what + t.p.dim(": "+count(len(e.Tasks), "task")+on))
+	if len(e.Tasks) > 0 {
+		on = ": " + count(len(e.Tasks), "task") + on
+	}
+	t.print(what + t.p.dim(on))
 	t.print("")
 }
 
