@@ -14,6 +14,7 @@ type outcome struct {
 	unreachable bool
 	unknown     bool
 	locked      bool
+	cancelled   bool
 	maxFail     bool
 	interrupted bool
 }
@@ -34,7 +35,7 @@ func (o *outcome) fail(s event.Status) {
 	case event.Unknown:
 		o.unknown = true
 	case event.Cancelled:
-		// the reason for cancelling counts, not the cancelled
+		o.cancelled = true // the reason for cancelling counts, where there is one
 	}
 }
 
@@ -63,6 +64,8 @@ func (o *outcome) verdict() (event.Status, int) {
 		return event.Unreachable, 4
 	case o.locked:
 		return event.Failed, 6
+	case o.cancelled:
+		return event.Cancelled, 2
 	}
 	return event.Success, 0
 }

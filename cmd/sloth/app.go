@@ -55,7 +55,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetCompletionCommandGroupID("more")
 	for group, commands := range map[string][]*cobra.Command{
 		"run":  {newApply(a), newPlan(a), newExec(a), newPing(a), newRun(a)},
-		"look": {newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a)},
+		"look": {newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a), newLock(a)},
 		"more": {newSecret(a), newState(a), newInit(a), newVersion(a)},
 	} {
 		for _, c := range commands {

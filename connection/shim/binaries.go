@@ -42,10 +42,15 @@ func hashOf(b Binaries, goos, goarch string) (string, error) {
 	return hash, err
 }
 
-// Default is the shims built into this program; without one for this machine's
-// own platform, the program that $SLOTH_SHIM names or a file sloth-shim beside
-// this one.
-func Default() Binaries { return either{Embedded(), Beside()} }
+// Default is, for this machine's own platform, the program that $SLOTH_SHIM
+// names; else the shims built into this program; else a file sloth-shim beside
+// it.
+func Default() Binaries {
+	if os.Getenv("SLOTH_SHIM") != "" {
+		return either{Beside(), Embedded()}
+	}
+	return either{Embedded(), Beside()}
+}
 
 // errNone says that a source has nothing for a platform.
 var errNone = errors.New("no shim")

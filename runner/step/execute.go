@@ -259,6 +259,11 @@ func (r *run) ended(ctx context.Context, err error) Result {
 }
 
 func (r *run) cancelled(ctx context.Context) Result {
+	var i interface{ Interrupts() bool }
+	if cause := context.Cause(ctx); errors.As(cause, &i) && i.Interrupts() {
+		return Result{Status: event.Unknown, Message: cause.Error(), Failure: &event.Failure{Class: classTask, Message: cause.Error(),
+			Hint: "Look at the host. If the step may run again: --resume RUN --rerun-unknown."}}
+	}
 	why := "cancelled"
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
 		why = "cancelled: " + cause.Error()

@@ -53,6 +53,10 @@ type Spec struct {
 	After []string `msgpack:"af,omitempty"`
 }
 
+// LockModule is the module of the functions that `sloth lock` calls: holder and
+// break. Workers have it and scripts do not see it.
+const LockModule = "target_lock"
+
 // Segment is a list of steps for one host that need nothing from anybody else
 // while they run.
 type Segment struct {

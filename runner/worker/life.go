@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"time"
 
@@ -39,6 +40,45 @@ func (r *run) live(l *link) error {
 		}
 		r.alone.Store(0)
 		l = next
+	}
+}
+
+// toldToEnd is the cause when somebody on the host ends the worker.
+type toldToEnd struct{}
+
+func (toldToEnd) Error() string { return "interrupted: the worker was told to end while this step ran" }
+
+// Interrupts makes the outcome of the step unknown.
+func (toldToEnd) Interrupts() bool { return true }
+
+// heed ends what runs when the worker is told to end, as at a shutdown, and then
+// the worker: so the outcome is known, and nothing stays behind.
+func (r *run) heed(term <-chan os.Signal) {
+	select {
+	case <-term:
+	case <-r.ctx.Done():
+		return
+	}
+	r.mu.Lock()
+	for _, j := range r.active {
+		j.cancel(toldToEnd{})
+	}
+	r.mu.Unlock()
+	quiet := make(chan struct{})
+	go func() { defer close(quiet); r.jobs.Wait() }()
+	limit := time.NewTimer(endGrace)
+	defer limit.Stop()
+	select {
+	case <-quiet:
+	case <-limit.C:
+	}
+	if l, _ := r.out.current(); l != nil {
+		l.finish()
+		return
+	}
+	select {
+	case r.links <- nil:
+	case <-r.ctx.Done():
 	}
 }
 

@@ -89,7 +89,12 @@ func serve(ctx context.Context, in io.ReadCloser, out io.Writer, as role) error 
 	if _, err := fmt.Fprintf(out, "\n%sREADY\n", wire.Mark); err != nil {
 		return err
 	}
-	return newRun(ctx, as).live(newLink(in, out))
+	r := newRun(ctx, as)
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	defer signal.Stop(term)
+	go r.heed(term) // it ends with the run
+	return r.live(newLink(in, out))
 }
 
 // verified compares the running program with the hash in its name.
