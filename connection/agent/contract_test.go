@@ -1,0 +1,55 @@
+package agent_test
+
+import (
+	"testing"
+
+	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/connection/agent"
+	"github.com/sloth-runner/sloth/connection/agent/agenttest"
+	"github.com/sloth-runner/sloth/connection/agent/master"
+	"github.com/sloth-runner/sloth/connection/conntest"
+	"github.com/sloth-runner/sloth/connection/faultproxy"
+)
+
+// TestContract runs what every kind of connection must do.
+func TestContract(t *testing.T) {
+	m := agenttest.Start(t, master.Options{})
+	m.StartAgent(m.Enrol("web-1"), "web-1", "")
+	m.Await("web-1", agent.StateActive)
+	k := m.User("op", master.Operator)
+	conntest.Run(t, func(t testing.TB) connection.Conn { return m.Dial(t, k, m.Address, "web-1") })
+}
+
+// TestLost loses each of the two links, in each way.
+func TestLost(t *testing.T) {
+	for name, fault := range map[string]func(*faultproxy.Proxy){
+		"cut": (*faultproxy.Proxy).Cut, "reset": (*faultproxy.Proxy).Reset, "silent": (*faultproxy.Proxy).Blackhole,
+	} {
+		for _, agents := range []bool{true, false} {
+			side := "controller"
+			if agents {
+				side = "agent"
+			}
+			t.Run(side+" "+name, func(t *testing.T) {
+				t.Parallel()
+				m := agenttest.Start(t, master.Options{})
+				k := m.User("op", master.Operator)
+				conntest.Lost(t, func(t testing.TB) (connection.Conn, func()) {
+					proxy := faultproxy.Start(t, m.Address)
+					lose := func() { fault(proxy); proxy.Refuse(true) }
+					address := m.Address
+					n := "h-" + name
+					n = n + "-" + proxy.Addr()[len("127.0.0.1:"):]
+					if agents {
+						m.StartAgent(m.Enrol(n), n, proxy.Addr())
+					} else {
+						m.StartAgent(m.Enrol(n), n, "")
+						address = proxy.Addr()
+					}
+					m.Await(n, agent.StateActive)
+					return m.Dial(t, k, address, n), lose
+				})
+			})
+		}
+	}
+}

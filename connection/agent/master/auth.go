@@ -1,0 +1,191 @@
+package master
+
+import (
+	"context"
+	"crypto/x509"
+	"path"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/sloth-runner/sloth/connection/agent"
+	"github.com/sloth-runner/sloth/connection/agent/pki"
+)
+
+// Role is what a user may do.
+type Role string
+
+// The roles; each may do what the one before may.
+const (
+	Viewer   Role = "viewer"   // see agents
+	Operator Role = "operator" // run commands on them
+	Admin    Role = "admin"    // let agents and users in and throw them out
+)
+
+var roles = []Role{Viewer, Operator, Admin}
+
+// ParseRole reads a role.
+func ParseRole(s string) (Role, bool) {
+	r := Role(s)
+	return r, slices.Contains(roles, r)
+}
+
+func (r Role) covers(need Role) bool { return slices.Index(roles, r) >= slices.Index(roles, need) }
+
+// rule says who may call a method.
+type rule struct {
+	kind string // of the certificate; empty: none is needed
+	role Role   // of a user
+	log  bool   // every call is audited, not the refused ones alone
+}
+
+// rules lists every method there is: what is not here is refused.
+var rules = map[string]rule{
+	agent.MethodEnrol:   {log: true},
+	agent.MethodAttend:  {kind: pki.KindAgent, log: true},
+	agent.MethodCarry:   {kind: pki.KindAgent},
+	agent.MethodRenew:   {kind: pki.KindAgent, log: true},
+	agent.MethodReach:   {kind: pki.KindUser, role: Operator, log: true},
+	agent.MethodRun:     {kind: pki.KindUser, role: Operator, log: true},
+	agent.MethodList:    {kind: pki.KindUser, role: Viewer},
+	agent.MethodWhoami:  {kind: pki.KindUser, role: Viewer},
+	agent.MethodRefresh: {kind: pki.KindUser, role: Viewer, log: true},
+	agent.MethodToken:   {kind: pki.KindUser, role: Admin, log: true},
+	agent.MethodTokens:  {kind: pki.KindUser, role: Admin},
+	agent.MethodApprove: {kind: pki.KindUser, role: Admin, log: true},
+	agent.MethodDelete:  {kind: pki.KindUser, role: Admin, log: true},
+	agent.MethodStop:    {kind: pki.KindUser, role: Admin, log: true},
+}
+
+// caller is who calls.
+type caller struct {
+	address string
+	cert    *x509.Certificate // nil: none was shown
+	id      pki.Identity
+	user    userRecord
+}
+
+func (c *caller) name() string {
+	if c.cert == nil {
+		return "nobody"
+	}
+	return c.id.Kind + " " + c.id.Name
+}
+
+// mayReach reports whether a user's hosts have that agent among them.
+func (c *caller) mayReach(name string) bool { return matches(c.user.Hosts, name) }
+
+func matches(globs, name string) bool {
+	if globs == "" {
+		return true
+	}
+	for g := range strings.SplitSeq(globs, ",") {
+		if ok, _ := path.Match(strings.TrimSpace(g), name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) *caller { return ctx.Value(callerKey{}).(*caller) }
+
+// admit decides whether a call may go on.
+func (m *Master) admit(ctx context.Context, method string) (context.Context, error) {
+	c := &caller{}
+	if p, ok := peer.FromContext(ctx); ok {
+		c.address = host(p.Addr.String())
+		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok && len(info.State.VerifiedChains) > 0 {
+			c.cert = info.State.PeerCertificates[0]
+		}
+	}
+	r, known := rules[method]
+	err := m.judge(c, r, known)
+	if err != nil || r.log {
+		m.audit(c, method, "", err)
+	}
+	return context.WithValue(ctx, callerKey{}, c), err
+}
+
+func (m *Master) judge(c *caller, r rule, known bool) error {
+	switch {
+	case !known && c.cert == nil:
+		return status.Error(codes.Unauthenticated, "a certificate is needed")
+	case !known:
+		return status.Error(codes.PermissionDenied, "there is no such method")
+	case r.kind == "":
+		return nil
+	case c.cert == nil:
+		return status.Error(codes.Unauthenticated, "a certificate is needed")
+	case m.now().After(c.cert.NotAfter):
+		return status.Error(codes.Unauthenticated, "the certificate has expired")
+	}
+	id, err := pki.IdentityOf(c.cert)
+	if err != nil {
+		return status.Error(codes.Unauthenticated, err.Error())
+	}
+	c.id = id
+	if id.Kind != r.kind {
+		return status.Errorf(codes.PermissionDenied, "this is for a certificate of kind %s", r.kind)
+	}
+	if id.Kind == pki.KindAgent {
+		rec, ok := m.store.agent(id.Name)
+		switch {
+		case !ok || rec.Pending || rec.Key != pki.KeyOf(c.cert):
+			return status.Errorf(codes.Unauthenticated, "the certificate of agent %s was revoked", id.Name)
+		case rec.Refused != "":
+			return status.Errorf(codes.PermissionDenied, "the identity of agent %s is blocked: %s", id.Name, rec.Refused)
+		case rec.Machine != id.Machine:
+			return status.Errorf(codes.Unauthenticated, "the certificate of agent %s is for another machine", id.Name)
+		}
+		return nil
+	}
+	rec, ok := m.store.user(id.Name)
+	if !ok || !slices.Contains(rec.Keys, pki.KeyOf(c.cert)) {
+		return status.Errorf(codes.Unauthenticated, "the certificate of user %s was revoked", id.Name)
+	}
+	c.user = rec
+	if !rec.Role.covers(r.role) {
+		return status.Errorf(codes.PermissionDenied, "user %s is %s, this needs %s", id.Name, rec.Role, r.role)
+	}
+	return nil
+}
+
+func (m *Master) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, err := m.admit(ctx, info.FullMethod)
+	if err != nil {
+		return nil, err
+	}
+	return handler(ctx, req)
+}
+
+// admitted is a stream with its caller.
+type admitted struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (a admitted) Context() context.Context { return a.ctx }
+
+func (m *Master) stream(srv any, s grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	ctx, err := m.admit(s.Context(), info.FullMethod)
+	if err != nil {
+		return err
+	}
+	ctx, end := m.track(ctx)
+	defer end()
+	return handler(srv, admitted{s, ctx})
+}
+
+// unknown is for methods that nobody has registered.
+func (m *Master) unknown(_ any, s grpc.ServerStream) error {
+	method, _ := grpc.MethodFromServerStream(s)
+	_, err := m.admit(s.Context(), method)
+	return err
+}
