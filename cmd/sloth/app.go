@@ -56,7 +56,7 @@ func newRoot(a *app) *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"run":  {newApply(a), newPlan(a), newExec(a), newPing(a), newRun(a)},
 		"look": {newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a), newLock(a)},
-		"more": {newSecret(a), newState(a), newInit(a), newVersion(a)},
+		"more": {newSecret(a), newState(a), newInit(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

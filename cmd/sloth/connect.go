@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/connection"
+	"github.com/sloth-runner/sloth/connection/agent"
 	"github.com/sloth-runner/sloth/connection/local"
 	"github.com/sloth-runner/sloth/connection/shim"
 	"github.com/sloth-runner/sloth/connection/ssh"
@@ -35,7 +36,10 @@ type fleet struct {
 	password *connection.Secret
 	become   *connection.Secret
 
-	aliases []string // of ssh_config, behind one empty; nil until asked
+	aliases    []string                       // of ssh_config, behind one empty; nil until asked
+	master     string                         // of agents; empty: see dialAgent
+	listAgents func() ([]agent.Status, error) // asks it; nil: nobody has logged in
+	agents     map[string]agent.Status        // that only the master knows; nil until asked
 	// progress hears of uploads; it may be nil.
 	progress func(host string, done, total int64)
 }
@@ -83,6 +87,7 @@ func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*f
 		}
 	}
 	fl.dialers = map[string]*ssh.Dialer{}
+	fl.listAgents = agentLister(ctx, "")
 	fl.pool = connection.NewPool(fl.dial, connection.PoolOptions{})
 	return fl, nil
 }
@@ -140,9 +145,11 @@ func (fl *fleet) askHostKey(_ context.Context, q ssh.HostKeyQuestion) (bool, err
 	return fl.app.confirm(fmt.Sprintf("The host %s (%s) is not known. Its %s key is %s.\nTrust it from now on?", q.Host, q.Address, q.Type, q.Fingerprint))
 }
 
-// addAliases makes hosts of those names in pattern that only ~/.ssh/config
-// knows.
+// addAliases makes hosts of those names in pattern that only ~/.ssh/config, or
+// a master of agents, knows.
 func (fl *fleet) addAliases(pattern string) {
+	var unknown []string
+	defer func() { fl.addAgents(unknown) }()
 	for _, name := range strings.FieldsFunc(pattern, func(r rune) bool { return r == ',' || r == ':' || r == ' ' }) {
 		name = strings.TrimLeft(name, "&!")
 		if hosts, err := fl.inv.Match(name, ""); err == nil && len(hosts) > 0 {
@@ -153,7 +160,9 @@ func (fl *fleet) addAliases(pattern string) {
 		}
 		if slices.Contains(fl.aliases[1:], name) {
 			fl.inv.AddHost(name, "ssh_config")
+			continue
 		}
+		unknown = append(unknown, name)
 	}
 }
 
@@ -186,7 +195,10 @@ func (fl *fleet) dial(ctx context.Context, t connection.Target) (connection.Conn
 		}
 		return fl.dialer(l.SSHConfig).Dial(ctx, t)
 	}
-	return nil, &connection.Error{Class: connection.ClassTCP, Host: t.Name, Op: "connect", Err: fmt.Errorf("there is no connection of kind %q", t.Kind), Hint: "Use ssh or local."}
+	if t.Kind == kindAgent {
+		return fl.dialAgent(ctx, t)
+	}
+	return nil, &connection.Error{Class: connection.ClassTCP, Host: t.Name, Op: "connect", Err: fmt.Errorf("there is no connection of kind %q", t.Kind), Hint: "Use ssh, local or agent."}
 }
 
 // target says how host is reached: its own settings, then the flags'.
@@ -211,6 +223,9 @@ func (fl *fleet) target(host string) (connection.Target, inventory.Login, error)
 	}
 	if f.kind != "" && !fl.saysKind(host) {
 		t.Kind = f.kind
+	}
+	if fl.isAgent(host) {
+		t.Kind = kindAgent
 	}
 	if t.Password == nil {
 		t.Password = fl.password

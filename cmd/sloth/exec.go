@@ -27,6 +27,7 @@ type adhoc struct {
 	flags   *hostFlags
 	fleet   *fleet
 	command string
+	master  string // of agents; empty: see dialAgent
 	stream  bool
 	limit   time.Duration
 
@@ -72,6 +73,7 @@ func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
 		return nil, err
 	}
 	x.fleet = fl
+	fl.master = x.master
 	fl.addAliases(pattern)
 	return fl.inv.Match(pattern, x.flags.limit)
 }

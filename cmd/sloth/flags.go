@@ -54,7 +54,7 @@ func (f *hostFlags) add(fs *pflag.FlagSet, without string) {
 	fs.StringVarP(&f.user, "user", short("u"), "", "log in as this `user`")
 	fs.StringVar(&f.key, "private-key", "", "log in with this key `file`")
 	fs.BoolVarP(&f.askPass, "ask-pass", short("k"), false, "ask for the login password")
-	fs.StringVarP(&f.kind, "connection", short("c"), "", "`kind` of connection: ssh or local")
+	fs.StringVarP(&f.kind, "connection", short("c"), "", "`kind` of connection: ssh, local or agent")
 	fs.StringVarP(&f.jump, "jump", short("J"), "", "reach hosts through `[user@]host[:port]`, or several with commas")
 	fs.StringVarP(&f.sshConfig, "ssh-config", short("F"), "", "use this `file` instead of ~/.ssh/config")
 	fs.StringArrayVarP(&f.sshOptions, "ssh-option", short("o"), nil, "an option as ssh_config(5) writes it: `Key=Value` (repeatable)")

@@ -36,10 +36,11 @@ var rooms = []room{
 	{"inventory", []string{"net/http", "filippo.io/age", "runner", "connection/ssh", "connection/local", "connection/shim", "connection/wire", "lua", "modules", "facts", "state", "cmd", "github.com/yuin/gopher-lua"}},
 	{"connection", []string{"lua", "modules", "facts", "inventory", "state", "runner", "cmd", "github.com/yuin/gopher-lua"}},
 	{"connection/wire", []string{"=connection", "connection/shim", "connection/ssh", "connection/local"}},
+	{"connection/agent", []string{"connection/ssh", "connection/local", "connection/shim", "golang.org/x/crypto/ssh"}},
 	{"lua", []string{"connection", "runner", "state", "inventory", "cmd", "github.com/spf13/cobra"}},
 	{"modules", []string{"connection", "runner", "state", "inventory", "cmd", "github.com/spf13/cobra"}},
 	{"facts", []string{"connection", "runner", "state", "inventory", "lua", "modules", "cmd", "github.com/yuin/gopher-lua"}},
-	{"runner", []string{"connection/ssh", "connection/local", "inventory", "state", "cmd", "github.com/dgraph-io/badger", "github.com/spf13/cobra", "golang.org/x/crypto/ssh"}},
+	{"runner", []string{"connection/ssh", "connection/local", "connection/agent", "inventory", "state", "cmd", "github.com/dgraph-io/badger", "github.com/spf13/cobra", "golang.org/x/crypto/ssh"}},
 	{"runner/worker", []string{"=runner", "runner/template", "=connection", "connection/shim"}},
 	{"runner/step", []string{"=runner", "runner/worker", "runner/template", "connection"}},
 	// What a front links is what every host waits for at every run.

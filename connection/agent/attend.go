@@ -26,6 +26,8 @@ type Options struct {
 	Load    func() float64  // nil: nobody knows
 	Log     func(format string, args ...any)
 
+	Registered func(master string) // hears of every welcome; nil: nobody does
+
 	First, Longest time.Duration // waits between attempts: 5 s, doubled up to 60 s
 	Connect        time.Duration // limit of one attempt: 10 s
 }
@@ -144,7 +146,7 @@ func (a *Agent) attend(ctx context.Context, master string) (up bool, err error) 
 		err = stream.RecvMsg(&m)
 	}
 	if err != nil {
-		if why := link.rejected(d.Certificate, time.Now()); why != nil {
+		if why := link.Rejected(d.Certificate, time.Now()); why != nil {
 			return false, clockIsTemporary(why)
 		}
 		return false, a.ended(ctx, master, err)
@@ -161,6 +163,9 @@ func (a *Agent) attend(ctx context.Context, master string) (up bool, err error) 
 	patience := w.Beat * time.Duration(min(max(w.Misses, 1), 100))
 	a.setState(StateActive)
 	a.o.Log("registered with %s as %s (sloth %s)", master, a.o.Keep.Name(), w.Version)
+	if a.o.Registered != nil {
+		a.o.Registered(master)
+	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel(nil)

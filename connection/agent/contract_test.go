@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/sloth-runner/sloth/connection"
@@ -38,8 +39,7 @@ func TestLost(t *testing.T) {
 					proxy := faultproxy.Start(t, m.Address)
 					lose := func() { fault(proxy); proxy.Refuse(true) }
 					address := m.Address
-					n := "h-" + name
-					n = n + "-" + proxy.Addr()[len("127.0.0.1:"):]
+					n := "host-" + strconv.Itoa(proxy.Port())
 					if agents {
 						m.StartAgent(m.Enrol(n), n, proxy.Addr())
 					} else {

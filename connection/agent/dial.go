@@ -217,9 +217,9 @@ func handshakeError(op string, err error) error {
 	return e
 }
 
-// rejected says why a master ended the connection after the handshake, if that
+// Rejected says why a master ended the connection after the handshake, if that
 // is known: in TLS 1.3 it judges our certificate when we believe to be through.
-func (l *Link) rejected(own *tls.Certificate, now time.Time) error {
+func (l *Link) Rejected(own *tls.Certificate, now time.Time) error {
 	l.seen.mu.Lock()
 	err := l.seen.err
 	l.seen.mu.Unlock()

@@ -23,6 +23,9 @@ func (k *Keep) dueIn(now time.Time) time.Duration {
 	return leaf.NotAfter.Add(-leaf.NotAfter.Sub(leaf.NotBefore) / 3).Sub(now)
 }
 
+// Due reports whether a certificate should be renewed.
+func (k *Keep) Due(now time.Time) bool { return k.cert != nil && k.dueIn(now) <= 0 }
+
 // renew gets another certificate before the one we have expires.
 func (a *Agent) renew(ctx context.Context, link *Link) {
 	k := a.o.Keep
