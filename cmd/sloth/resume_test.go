@@ -133,6 +133,7 @@ func TestFault06AKilledControllerIsResumed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		_, before := c.sloth("runs", "list", "-n", "1")
 		rng := rand.New(rand.NewPCG(uint64(round), 1)) //nolint:gosec // the same at every run
 		args := []string{"apply", "-i", "hosts.yaml", "-F", "ssh.conf", "site.sloth"}
 		ended := false
@@ -146,13 +147,13 @@ func TestFault06AKilledControllerIsResumed(t *testing.T) {
 			case err == nil:
 				ended = true
 			case errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signaled():
-				args = []string{"runs", "resume", "last"}
-				if _, list := c.sloth("runs", "list", "-n", "1"); !strings.Contains(list, "interrupted") {
-					if strings.Contains(list, "success") {
-						ended = true // it was killed behind its end
-					} else {
-						args = []string{"apply", "-i", "hosts.yaml", "-F", "ssh.conf", "site.sloth"} // before its beginning
-					}
+				_, list := c.sloth("runs", "list", "-n", "1")
+				switch {
+				case list == before: // it was killed before its beginning
+				case strings.Contains(list, "interrupted"):
+					args = []string{"runs", "resume", "last"}
+				default: // behind its end
+					ended = true
 				}
 			default:
 				t.Fatalf("round %d: %v\n%s", round, err, out)
