@@ -23,7 +23,7 @@ func main() {
 
 // generate writes the pages into dir and removes those of modules that are gone.
 func generate(dir string, mods []modules.Module) error {
-	pages := map[string]string{"README.md": spec.Index(mods), "stubs.lua": stubs(mods)}
+	pages := map[string]string{"README.md": spec.Index(mods), "stubs.lua": spec.Stubs(mods)}
 	for _, m := range mods {
 		pages[m.Name+".md"] = spec.Markdown(m)
 	}
@@ -51,12 +51,4 @@ func generate(dir string, mods []modules.Module) error {
 		}
 	}
 	return nil
-}
-
-func stubs(mods []modules.Module) string {
-	parts := []string{"---@meta\n-- Written by sloth-gen: what the Lua language server should know about sloth's modules.\n"}
-	for _, m := range mods {
-		parts = append(parts, spec.LuaCATS(m))
-	}
-	return strings.Join(parts, "\n")
 }

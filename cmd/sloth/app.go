@@ -55,8 +55,8 @@ func newRoot(a *app) *cobra.Command {
 	root.SetCompletionCommandGroupID("more")
 	for group, commands := range map[string][]*cobra.Command{
 		"run":  {newApply(a), newPlan(a), newExec(a), newPing(a), newRun(a)},
-		"look": {newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a), newLock(a)},
-		"more": {newSecret(a), newState(a), newInit(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
+		"look": {newDoc(a), newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a), newLock(a)},
+		"more": {newSecret(a), newState(a), newInit(a), newStubs(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

@@ -58,6 +58,9 @@ func newExec(a *app) *cobra.Command {
 	}
 	x.flags.add(c.Flags(), "")
 	c.Flags().StringVarP(&module, "module", "m", "", "call this `function` of a module instead; service, pkg and user alone mean a wanted state")
+	_ = c.RegisterFlagCompletionFunc("module", func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		return completeFunctions(word, true)
+	}) // it fails for a flag that is not there
 	c.Flags().StringArrayVarP(&moduleArgs, "args", "a", nil, "arguments for -m, as `KEY=VALUE` pairs or YAML; they may also follow the pattern")
 	c.Flags().BoolVar(&x.stream, "stream", false, "show output as it comes, each line behind its host")
 	c.Flags().DurationVar(&x.limit, "command-timeout", 0, "end the command after this long")

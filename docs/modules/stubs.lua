@@ -1,5 +1,5 @@
 ---@meta
--- Written by sloth-gen: what the Lua language server should know about sloth's modules.
+-- Written by sloth: what the Lua language server should know about its modules.
 
 ---@class file_ops.copy.args
 ---@field src? string File on the controller, relative to the .sloth file
@@ -3119,7 +3119,7 @@ function wait_for.command(command, expect, args) end
 ---@param args? wait_for.check.args
 ---@return any # {success, changed = false, elapsed, attempts, seen, …}; value is what the function returned
 function wait_for.check(fn, args) end
-wait_for.until = wait_for.check
+wait_for["until"] = wait_for.check
 wait_for.fn = wait_for.check
 
 ---@class http.get.args

@@ -8,6 +8,15 @@ import (
 	"github.com/sloth-runner/sloth/modules"
 )
 
+// Stubs is one file with the stubs of all modules.
+func Stubs(mods []modules.Module) string {
+	parts := []string{"---@meta\n-- Written by sloth: what the Lua language server should know about its modules.\n"}
+	for _, m := range mods {
+		parts = append(parts, LuaCATS(m))
+	}
+	return strings.Join(parts, "\n")
+}
+
 // LuaCATS is the stub of one module for the Lua language server: it completes
 // functions and arguments and warns at wrong ones before anything runs.
 func LuaCATS(m modules.Module) string {
@@ -72,10 +81,22 @@ func stub(b *strings.Builder, module string, f modules.Func) {
 	} else if f.Returns != "" {
 		fmt.Fprintf(b, "---@return any # %s\n", f.Returns)
 	}
-	fmt.Fprintf(b, "function %s.%s(%s) end\n", module, f.Name, strings.Join(params, ", "))
-	for _, alias := range f.Aliases {
-		fmt.Fprintf(b, "%s.%s = %s.%s\n", module, alias, module, f.Name)
+	if slices.Contains(keywords, f.Name) {
+		fmt.Fprintf(b, "%s = function(%s) end\n", member(module, f.Name), strings.Join(params, ", "))
+	} else {
+		fmt.Fprintf(b, "function %s.%s(%s) end\n", module, f.Name, strings.Join(params, ", "))
 	}
+	for _, alias := range f.Aliases {
+		fmt.Fprintf(b, "%s = %s\n", member(module, alias), member(module, f.Name))
+	}
+}
+
+// member is a function of a module as every Lua reads it.
+func member(module, name string) string {
+	if slices.Contains(keywords, name) {
+		return fmt.Sprintf("%s[%q]", module, name)
+	}
+	return module + "." + name
 }
 
 // luaName keeps keywords out of parameter lists.
