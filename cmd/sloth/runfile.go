@@ -40,7 +40,8 @@ type invocation struct {
 	// onHosts says that a task without a host runs on the workflow's hosts
 	// (apply), and not here (run).
 	onHosts bool
-	what    string // "apply", "plan", "run"
+	what    string  // "apply", "plan", "run", "test"
+	checks  *checks // of a test, else nil
 
 	fleet  *fleet
 	remote *remote.Connections
@@ -80,6 +81,9 @@ func (v *invocation) run(ctx context.Context) error {
 	v.openRemote(dir)
 	defer func() { _ = v.remote.Close() }()
 	v.fleet.addAliases(v.flags.hosts)
+	if v.checks != nil {
+		v.onHosts = len(v.flags.inventory) > 0 || v.flags.hosts != "" || len(v.fleet.inv.Hosts()) > 0
+	}
 
 	// First without effects: whatever is wrong is said before anything happens.
 	v.peek = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file), check: true}
@@ -91,6 +95,11 @@ func (v *invocation) run(ctx context.Context) error {
 	defer func() { _ = vm.Close() }()
 	for _, w := range prog.Warnings {
 		v.fleet.warn(w.Error())
+	}
+	if v.checks != nil {
+		if err := v.checks.refuse(prog); err != nil {
+			return err
+		}
 	}
 	w, err := v.choose(prog)
 	if err != nil {
@@ -130,7 +139,7 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	if err := v.openShow(); err != nil {
 		return err
 	}
-	v.state = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file), check: v.flags.check}
+	v.state = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file), check: v.flags.check || v.checks != nil}
 	defer v.state.close()
 	topLevel := len(prog.Ran) > 0 || prog.Effects > 0
 	opts := v.options(dir, params, values)
@@ -175,7 +184,12 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	if failure == nil && prog.Failed && code == exitOK {
 		code = exitFailed
 	}
-	err = r.Close()
+	err = r.Close() // the last event is handled now
+	if v.checks != nil {
+		if code = v.checks.code(code); failure != nil && code == exitUsage {
+			code = exitFailed // an assertion at the top level of the file
+		}
+	}
 	if e := v.closeRecord(v.left.Load()); err == nil {
 		err = e
 	}
@@ -286,6 +300,14 @@ func (v *invocation) arguments(sec *secrets) (map[string]any, any, error) {
 // choose finds the workflow to run; nil means that the file's own top level is
 // all there is.
 func (v *invocation) choose(prog *dsl.Program) (*dsl.Workflow, error) {
+	w, err := v.chosen(prog)
+	if err == nil && v.checks != nil {
+		v.checks.prepare(v, w)
+	}
+	return w, err
+}
+
+func (v *invocation) chosen(prog *dsl.Program) (*dsl.Workflow, error) {
 	names := make([]string, 0, len(prog.Workflows))
 	for _, w := range prog.Workflows {
 		if w.Name == v.workflow {
@@ -360,6 +382,9 @@ func (v *invocation) stackName() string {
 
 // handle gives each event to the renderer and keeps what the exit code needs.
 func (v *invocation) handle(e event.Event) {
+	if v.checks != nil {
+		e = v.checks.see(e)
+	}
 	switch x := e.(type) {
 	case event.RunStarted:
 		if v.opens != nil && x.Workflow == "" {

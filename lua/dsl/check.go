@@ -14,6 +14,7 @@ import (
 // it as a whole. The caller holds the VM's lock.
 func (l *load) finish() {
 	l.prog.Effects = max(int(l.effects.Load()), l.lint.effects)
+	l.prog.Uses = l.lint.uses
 	claimed := map[*Task]bool{}
 	l.workflows(claimed)
 	ran := l.ranByOthers()

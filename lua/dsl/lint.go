@@ -10,6 +10,7 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 
 	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/spec"
 )
 
@@ -35,6 +36,7 @@ type linter struct {
 	allHosts, notifies []namedAt
 	// effects are calls of modules at the top level of the first file.
 	effects int
+	uses    []Use
 }
 
 type globalRead struct {
@@ -135,6 +137,13 @@ func (l *linter) checkCall(c libraryCall) {
 		}
 		return
 	}
+	if acts(c.lib, c.function, f) {
+		name := c.function
+		if f != nil {
+			name = f.Name
+		}
+		l.uses = append(l.uses, Use{c.pos, c.lib.name + "." + name})
+	}
 	if f == nil || c.call == nil {
 		return
 	}
@@ -144,6 +153,20 @@ func (l *linter) checkCall(c libraryCall) {
 		}
 		l.problems = append(l.problems, Problem{Pos: Pos{c.pos.File, c.lineOf(m)}, Message: fmt.Sprintf("%s.%s: %s", c.lib.name, f.Name, m.Err)})
 	}
+}
+
+// acts reports whether a function changes something, or may.
+func acts(lib *library, name string, f *modules.Func) bool {
+	if f == nil {
+		return lib.name == "os" && (name == "remove" || name == "rename")
+	}
+	switch made := f.New().(type) {
+	case modules.Changer:
+		return true
+	case modules.Tool:
+		return !made.PlanSafe()
+	}
+	return false
 }
 
 // lineOf is where a mistake stands: at its argument, where that has a line.

@@ -26,6 +26,15 @@ type Program struct {
 	Message string
 	// Warnings are worth telling but keep nothing from running.
 	Warnings Problems
+	// Uses are the functions in the file, and in those it includes, that change
+	// something or may, as far as their names are written out.
+	Uses []Use
+}
+
+// Use is a place where a function stands that may change something.
+type Use struct {
+	Pos
+	Function string // "file_ops.copy"
 }
 
 // Pos is a place in a source file. Line counts from 1.
