@@ -63,7 +63,7 @@ table inet sloth {
 		type filter hook input priority 0; policy drop;
 		ct state established,related accept
 		iif "lo" accept
-		meta l4proto { icmp, ipv6-icmp } accept
+		meta l4proto { 1, 58 } accept
 		ip6 saddr fe80::/10 udp dport 546 accept
 		# rule {"action":"allow","direction":"in","proto":"tcp","port":"22"}
 		tcp dport 22 accept

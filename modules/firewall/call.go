@@ -58,7 +58,10 @@ func program(name string) string {
 func (c *common) find(ctx context.Context, v facts.Viewer) error {
 	var there []backend
 	for _, b := range backends() {
-		if _, err := v.LookPath(program(b.name())); err == nil && (c.Backend == "" || c.Backend == b.name()) {
+		if c.Backend != "" && c.Backend != b.name() {
+			continue
+		}
+		if _, err := v.LookPath(program(b.name())); err == nil || coming(v, b) {
 			there = append(there, b)
 		}
 	}
@@ -83,6 +86,14 @@ func (c *common) find(ctx context.Context, v facts.Viewer) error {
 	return nil
 }
 
+// coming reports whether a plan installs the package of a firewall whose first
+// state is known: off, with nothing in it.
+func coming(v facts.Viewer, b backend) bool {
+	name := map[string]string{"nft": "nftables", "ufw": "ufw"}[b.name()]
+	planned, ok := modules.Noted(v, "package:"+name)
+	return ok && planned != modules.Absent
+}
+
 func note(b backend) string { return "firewall:" + b.name() }
 
 // readState reads through the plan.
@@ -91,6 +102,9 @@ func readState(ctx context.Context, v facts.Viewer, b backend) (state, error) {
 		var s state
 		err := json.Unmarshal([]byte(planned), &s)
 		return s, err
+	}
+	if _, err := v.LookPath(program(b.name())); err != nil {
+		return state{Incoming: deny, Outgoing: allow}, nil
 	}
 	return b.read(ctx, v)
 }
@@ -406,6 +420,13 @@ func run(ctx context.Context, m modules.Machine, argv ...string) error {
 		return nil
 	}
 	text := tool.Failure(a, false)
+	// nft says first what is wrong, and then points at it in lines of its own.
+	for line := range strings.Lines(string(a.Stderr)) {
+		if strings.Contains(line, "Error:") {
+			text = tool.Failure(facts.Answer{ExitCode: a.ExitCode, Signal: a.Signal, Stderr: []byte(line)}, false)
+			break
+		}
+	}
 	if strings.Contains(text, "be root") || strings.Contains(text, "ermission denied") || strings.Contains(text, "not permitted") {
 		text += "; firewalls are root's business: give the task :become(\"root\")"
 	}

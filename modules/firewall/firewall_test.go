@@ -97,7 +97,7 @@ table inet sloth {
 		type filter hook input priority 0; policy drop;
 		ct state established,related accept
 		iif "lo" accept
-		meta l4proto { icmp, ipv6-icmp } accept
+		meta l4proto { 1, 58 } accept
 		ip6 saddr fe80::/10 udp dport 546 accept
 		# rule {"action":"allow","direction":"in","proto":"tcp","port":"2222","from":"10.0.0.0/24","comment":"ssh \u0026 co"}
 		ip saddr 10.0.0.0/24 tcp dport 2222 accept comment "ssh & co"
@@ -108,7 +108,7 @@ table inet sloth {
 		type filter hook output priority 0; policy drop;
 		ct state established,related accept
 		oif "lo" accept
-		meta l4proto { icmp, ipv6-icmp } accept
+		meta l4proto { 1, 58 } accept
 		# rule {"action":"deny","direction":"out","proto":"any","port":"53,80","to":"2001:db8::1"}
 		ip6 daddr 2001:db8::1 meta l4proto { tcp, udp } th dport { 53, 80 } drop
 		reject

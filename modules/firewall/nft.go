@@ -154,7 +154,7 @@ func (nft) chain(s state, direction string) chain {
 	if policy != allow {
 		c.rule("ct state established,related accept")
 		c.rule(side + ` "lo" accept`)
-		c.rule("meta l4proto { icmp, ipv6-icmp } accept")
+		c.rule("meta l4proto { 1, 58 } accept") // ICMP, by number: a small system has no /etc/protocols
 	}
 	if policy != allow && direction == in {
 		c.rule("ip6 saddr fe80::/10 udp dport 546 accept")
