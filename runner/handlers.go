@@ -32,6 +32,9 @@ func (h *handlers) take(host string) (run []*dsl.Task, unknown []string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	names := h.pending[host]
+	if len(names) == 0 {
+		return nil, nil
+	}
 	for _, t := range h.known {
 		if i := slices.Index(names, t.Name); i >= 0 {
 			run = append(run, t)
