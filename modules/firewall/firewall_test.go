@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/internal/standin"
+	"github.com/sloth-runner/sloth/modules/machine"
 )
 
 var args = standin.Args
@@ -255,6 +257,29 @@ func TestBadInput(t *testing.T) {
 	}
 	none := standin.New(t, Module(), nil)
 	none.Cycle("enable", nil, "", "", `firewall.enable: there is none of ufw, firewalld (firewall-cmd) and nft on this host; pkg.install("nftables") brings one`)
+}
+
+// A plan goes on past the package that brings the firewall.
+func TestPlanOfWhatIsInstalled(t *testing.T) {
+	standin.New(t, Module(), nil)
+	o := machine.NewOverlay(machine.New())
+	o.Note("package:nftables", "1.0")
+	c := &ruleCall{match: match{Port: []string{"22"}, Direction: in}, common: common{Backend: "nft"}, action: allow}
+	d, err := c.Check(t.Context(), o)
+	if err != nil || !strings.Contains(d.Summary(), "firewall (nft): rule") {
+		t.Fatal(d, err)
+	}
+	if err := c.Plan(t.Context(), d, o); err != nil {
+		t.Fatal(err)
+	}
+	on := &switchCall{common: common{Backend: "nft"}}
+	if d, err := on.Check(t.Context(), o); err != nil || d.Empty() {
+		t.Error(d, err)
+	}
+	o.Note("package:nftables", modules.Absent)
+	if _, err := (&ruleCall{match: match{Port: []string{"22"}, Direction: in}, common: common{Backend: "ufw"}, action: allow}).Check(t.Context(), o); err == nil {
+		t.Error("no package brings ufw")
+	}
 }
 
 func FuzzRules(f *testing.F) {

@@ -107,6 +107,11 @@ func TestOwnersByNameNumberAndPlan(t *testing.T) {
 	if _, err := UserID(ctx, o, "webapp"); err == nil || err.Error() != `there is no user "webapp" on this host` {
 		t.Errorf("%v", err)
 	}
+	bringing := machine.NewOverlay(machine.New())
+	bringing.Note(modules.NotedTool, "pkg.install")
+	if id, err := UserID(ctx, bringing, "webapp"); err != nil || id != PlannedID {
+		t.Errorf("a user of a planned package: %d, %v", id, err)
+	}
 	o.Note("user:webapp", modules.Present)
 	if id, err := UserID(ctx, o, "webapp"); err != nil || id != PlannedID {
 		t.Errorf("a planned user: %d, %v", id, err)

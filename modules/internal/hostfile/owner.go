@@ -17,8 +17,8 @@ import (
 // PlannedID is the id of a user or group that only the plan brings into being.
 const PlannedID = -2
 
-// UserID returns the uid of a name or number. A user that this plan creates has
-// PlannedID.
+// UserID returns the uid of a name or number. A user that this plan creates, or
+// that a package or command of it may bring, has PlannedID.
 func UserID(ctx context.Context, v facts.Viewer, name string) (int, error) {
 	return lookup(ctx, v, "user", "/etc/passwd", "passwd", name)
 }
@@ -52,6 +52,9 @@ func lookup(ctx context.Context, v facts.Viewer, kind, file, database, name stri
 		if id, ok := idOf(strings.TrimSpace(string(answer.Stdout)), name); ok {
 			return id, nil
 		}
+	}
+	if Unsure(v) {
+		return PlannedID, nil
 	}
 	return 0, fmt.Errorf("there is no %s %q on this host", kind, name)
 }
