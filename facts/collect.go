@@ -49,6 +49,15 @@ func Names() []string {
 	return all
 }
 
+// Collectors lists the groups of facts that Collect knows by name.
+func Collectors() []string {
+	var all []string
+	for _, c := range collectors {
+		all = append(all, c.name)
+	}
+	return all
+}
+
 type found struct {
 	collector string
 	facts     map[string]any

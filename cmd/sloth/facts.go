@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/sloth-runner/sloth/connection/shim"
+	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules/packed"
 	"github.com/sloth-runner/sloth/runner"
 	"github.com/spf13/cobra"
@@ -24,6 +25,9 @@ func newFacts(a *app) *cobra.Command {
 		Short: "Show what hosts are",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := knownFacts(names); err != nil {
+				return err
+			}
 			hosts, err := x.hosts(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -35,13 +39,16 @@ func newFacts(a *app) *cobra.Command {
 		},
 	}
 	x.flags.add(c.Flags(), "")
-	c.Flags().StringSliceVar(&names, "fact", nil, "only these facts")
+	c.Flags().StringSliceVar(&names, "fact", nil, "only these `facts`, or groups of them")
+	_ = c.RegisterFlagCompletionFunc("fact", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return append(facts.Names(), facts.Collectors()...), cobra.ShellCompDirectiveNoFileComp
+	}) // it fails for a flag that is not there
 	return c
 }
 
 func (x *adhoc) facts(ctx context.Context, hosts, names []string) error {
 	var mu sync.Mutex
-	facts := map[string]any{}
+	all := map[string]any{}
 	var lost bool
 	each(hosts, x.flags.forks, func(_ int, host string) {
 		f, err := x.factsOf(ctx, host, names)
@@ -52,11 +59,11 @@ func (x *adhoc) facts(ctx context.Context, hosts, names []string) error {
 			x.app.printError(fmt.Errorf("%s: %w", host, err))
 			return
 		}
-		facts[host] = f
+		all[host] = f
 	})
 	enc := json.NewEncoder(x.app.stdout)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(facts); err != nil {
+	if err := enc.Encode(all); err != nil {
 		return err
 	}
 	switch {
@@ -65,7 +72,7 @@ func (x *adhoc) facts(ctx context.Context, hosts, names []string) error {
 	case lost:
 		return exitError{exitUnreachable}
 	}
-	return nil
+	return nowhere(names, all)
 }
 
 func (x *adhoc) factsOf(ctx context.Context, host string, names []string) (map[string]any, error) {
