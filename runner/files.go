@@ -26,6 +26,8 @@ type files struct {
 	mu     sync.Mutex
 	hashes map[string]hashed
 
+	opened func(name, hash string) error // Options.Opened
+
 	keeping keeping // what hosts left here
 }
 
@@ -91,6 +93,12 @@ func (f *files) open(src string) (modules.File, error) {
 	if err != nil {
 		h.Close()
 		return modules.File{}, fmt.Errorf("read %s: %w", src, err)
+	}
+	if f.opened != nil {
+		if err := f.opened(filepath.ToSlash(name), sum); err != nil {
+			h.Close()
+			return modules.File{}, fmt.Errorf("read %s: %w", src, err)
+		}
 	}
 	return modules.File{ReadCloser: h, Size: st.Size(), Hash: sum, Mode: st.Mode().Perm()}, nil
 }

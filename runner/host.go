@@ -143,6 +143,9 @@ func (r *Runner) runRemote(ctx context.Context, host string, cells []*cell, p ou
 		if len(cells) == 0 {
 			return
 		}
+		if cells = r.onlyPlanned(cells, settle); len(cells) == 0 {
+			return
+		}
 		if cells = r.sendOnce(ctx, host, cells, p, settle); len(cells) == 0 {
 			return
 		}

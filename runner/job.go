@@ -131,6 +131,9 @@ func (j *job) Event(kind string, body []byte) {
 		j.r.past.mu.Unlock()
 	}
 	j.mu.Unlock()
+	if d, ok := e.(event.TaskDone); ok {
+		j.r.depart(j.link.host, d.Failure)
+	}
 	j.r.emit(e)
 	// With no_log the event is silent about what the result has.
 	if d, ok := e.(event.TaskDone); ok && !c.node.task.NoLog {

@@ -38,6 +38,10 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 	}
 	spec := r.baseSpec(c.node)
 	spec.ID, spec.Params = c.id, r.params
+	if res, ok := r.refusal(c); ok {
+		return res
+	}
+	spec.Expect, _ = r.expect(c)
 	fillDeps(&spec, c, outputs, nil)
 	if who := r.become(t, Local); who != "" {
 		f := &event.Failure{Class: "become", Message: "a task on the controller itself cannot become " + who,
@@ -61,6 +65,7 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 		}
 	}
 	res := step.Execute(ctx, o, spec)
+	r.depart(Local, res.Failure)
 	r.write(Local, t.Name, res)
 	r.world.Add(1)
 	for _, name := range res.Notified {
@@ -72,7 +77,7 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 // Env surrounds module calls on the controller: those of its tasks, and those
 // at the top level of a file.
 func (r *Runner) Env(depth int) bind.Env {
-	e := bind.Env{Check: r.opt.Check, Call: modules.Call{
+	e := bind.Env{Check: r.opt.Check, Seal: r.seal(Local), Call: modules.Call{
 		Machine: r.machine, Host: Local, Plan: r.opt.Check, Services: &services{r: r, host: Local, depth: depth},
 	}}
 	if r.opt.Check {

@@ -21,6 +21,7 @@ import (
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/runlog"
+	"github.com/sloth-runner/sloth/runner/step"
 )
 
 // Hosts is what a run knows of the inventory.
@@ -97,6 +98,16 @@ type Options struct {
 	Modules []modules.Module
 	Root    string // the script's folder: controller-side files are below it
 
+	// Seal gives the key under which the calls on host are digested; nil: they
+	// are not.
+	Seal func(host string) []byte
+	// Expect gives what a saved plan says of a step; ok is false for one that is
+	// not in it. nil: there is no plan.
+	Expect func(host, step string) (e *step.Expect, ok bool)
+	// Opened hears of every file of the controller that is read for hosts, by
+	// its content's hash (hex SHA-256). An error refuses it. nil: nobody asks.
+	Opened func(name, hash string) error
+
 	// State performs one operation of the state module.
 	// call names the call for good where it may come twice; empty: it does not.
 	State func(ctx context.Context, call, op string, args []any) ([]any, error)
@@ -139,6 +150,7 @@ type Runner struct {
 	leaving  bool
 	kill     context.CancelFunc
 	past     past
+	departed map[string]bool // hosts that are not as the saved plan has them
 
 	outcome outcome
 }
@@ -157,8 +169,9 @@ func New(ctx context.Context, o Options) (*Runner, error) {
 		ctx: ctx, cancel: cancel, opt: o, root: root, machine: machine.New(), params: maps.Clone(o.Params),
 		events: make(chan event.Event, 1024), pumped: make(chan struct{}),
 		hosts: map[string]*hostLink{}, hostVars: map[string]map[string]any{}, occurs: map[string]int{},
-		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
+		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, departed: map[string]bool{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
 	}
+	root.opened = o.Opened
 	r.overlay = machine.NewOverlay(r.machine)
 	r.recollect(o.Before)
 	go func() {

@@ -122,6 +122,7 @@ func (r *Runner) segment(host string, cells []*cell, outputs outputsOf) (step.Se
 		id = fmt.Sprintf("%s.%d", id, len(r.opt.Before.Resumed))
 	}
 	seg := step.Segment{ID: id, Host: r.host(host), Check: r.opt.Check, Values: packed.Carry(r.opt.Values)}
+	seg.Seal = r.seal(host)
 	seg.Host.Vars = packed.CarryMap(seg.Host.Vars)
 	b := &builder{r: r, seg: &seg, host: host, have: map[string]bool{}}
 	here := map[string]bool{}
@@ -157,6 +158,9 @@ func (b *builder) add(c *cell, outputs outputsOf, here map[string]bool) error {
 	spec.ID, spec.Become, spec.Params = c.id, r.become(t, b.host), r.params
 	if len(t.Callbacks()) > 0 || t.Vars != nil {
 		spec.Snapshot = snap.parcel.Data
+	}
+	if spec.Expect, err = r.expect(c); err != nil {
+		return err
 	}
 	fillDeps(&spec, c, outputs, here)
 	b.seg.Steps = append(b.seg.Steps, spec)

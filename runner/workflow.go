@@ -290,7 +290,7 @@ func (p *plan) flush(ctx context.Context) {
 	var nodes []*node
 	byTask := map[*dsl.Task]*node{}
 	for _, host := range r.handlers.hosts() {
-		if p.tally.failedOn(host) || p.tally.why() != "" || ctx.Err() != nil {
+		if p.tally.failedOn(host) || r.isDeparted(host) || p.tally.why() != "" || ctx.Err() != nil {
 			r.notice("warn", "%s: the handlers %s stay pending because the host failed or the run was stopped", host, strings.Join(r.handlers.pendingOn(host), ", "))
 			continue
 		}

@@ -27,6 +27,19 @@ type Env struct {
 	// of those that changed nothing. Calls may come from several goroutines at
 	// once. It may be nil.
 	Called func(Record)
+	// Seal is the key under which Records have digests; empty: they have none.
+	Seal []byte
+	// Approve is asked about each call of a changing function or a tool once it
+	// is known what it would do, and before it does anything; an error keeps the
+	// call from happening. It is not asked under plan, and may be nil.
+	Approve func(Record) error
+}
+
+func (e *Env) approve(r Record) error {
+	if e.Approve == nil || e.Check || e.Inert {
+		return nil
+	}
+	return e.Approve(r)
 }
 
 // Record is one call of a function that could change something.
@@ -38,6 +51,9 @@ type Record struct {
 	Planned  bool
 	Message  string
 	Diff     modules.Diff
+	// Args and Seen stand for the arguments and for what the check found, hex;
+	// equal digests of one key mean equal calls.
+	Args, Seen string
 }
 
 type envKey struct{}

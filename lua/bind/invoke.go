@@ -155,11 +155,16 @@ func (c call) change(ctx context.Context, e *Env, f modules.Changer) ([]any, err
 		e.record(rec)
 		return []any{map[string]any{"success": true, "changed": true, "planned": true, "message": "", "diff": []any{}}}, nil
 	}
+	rec.Args = e.sealArgs(c.name, f)
 	d, err := f.Check(ctx, e.viewer())
 	if err != nil {
 		return nil, err
 	}
 	rec.Changed, rec.Diff, rec.Message = !d.Empty(), d, d.Summary()
+	rec = e.seen(rec)
+	if err := e.approve(rec); err != nil {
+		return nil, err
+	}
 	switch {
 	case d.Empty():
 	case e.Check:
@@ -214,6 +219,7 @@ func rows(d modules.Diff) []any {
 func (c call) tool(ctx context.Context, e *Env, surround modules.Call, f modules.Tool) ([]any, error) {
 	rec := Record{Function: c.name, File: c.file, Line: c.line}
 	safe := f.PlanSafe()
+	rec.Args = e.sealArgs(c.name, f)
 	if (e.Check || e.Inert) && !safe {
 		rec.Planned, rec.Changed = true, true
 		if s, ok := f.(modules.Skipper); ok && !e.Inert {
@@ -231,6 +237,7 @@ func (c call) tool(ctx context.Context, e *Env, surround modules.Call, f modules
 		if rec.Message == "" {
 			rec.Message = describe(f)
 		}
+		rec = e.seen(rec)
 		e.record(rec)
 		result := map[string]any{"success": true, "changed": rec.Changed, "exit_code": int64(0), "stdout": "", "stderr": "", "planned": true}
 		if r, ok := f.(modules.Resulter); ok {
@@ -239,6 +246,9 @@ func (c call) tool(ctx context.Context, e *Env, surround modules.Call, f modules
 		return []any{result}, nil
 	}
 	if !safe {
+		if err := c.approveTool(ctx, e, f, rec); err != nil {
+			return nil, err
+		}
 		if err := e.effect(ctx, c.name); err != nil {
 			return nil, err
 		}
@@ -250,6 +260,24 @@ func (c call) tool(ctx context.Context, e *Env, surround modules.Call, f modules
 		e.record(rec)
 	}
 	return out, err
+}
+
+// approveTool asks about a tool as a plan would have seen it here.
+func (c call) approveTool(ctx context.Context, e *Env, f modules.Tool, rec Record) error {
+	if e.Approve == nil {
+		return nil
+	}
+	rec.Changed, rec.Message = true, describe(f)
+	if s, ok := f.(modules.Skipper); ok {
+		reason, skip, err := s.Skip(ctx, e.viewer())
+		if err != nil {
+			return err
+		}
+		if skip {
+			rec.Changed, rec.Message = false, reason
+		}
+	}
+	return e.approve(e.seen(rec))
 }
 
 // describe lets a tool say what it is about to do: "systemctl reload nginx".

@@ -99,6 +99,15 @@ func effect(ctx context.Context, e engine.Effect) (bool, error) {
 		return true, nil
 	}
 	planned := env.Check || env.Inert
+	r := env.Sealed(bind.Record{Function: e.Function, File: e.File, Line: e.Line, Changed: true, Planned: planned}, e.Args...)
+	if !env.Call.NoLog {
+		r.Message = oneLine(strings.Join(e.Args, " "))
+	}
+	if !planned && env.Approve != nil && !scratch[e.Function] {
+		if err := env.Approve(r); err != nil {
+			return false, err
+		}
+	}
 	if !planned && env.Effect != nil {
 		if err := env.Effect(ctx, e.Function); err != nil {
 			return false, err
@@ -111,10 +120,6 @@ func effect(ctx context.Context, e engine.Effect) (bool, error) {
 		env.Overlay.Note(modules.NotedTool, e.Function)
 	}
 	if env.Called != nil {
-		r := bind.Record{Function: e.Function, File: e.File, Line: e.Line, Changed: true, Planned: planned}
-		if !env.Call.NoLog {
-			r.Message = oneLine(strings.Join(e.Args, " "))
-		}
 		env.Called(r)
 	}
 	return !planned, nil

@@ -38,12 +38,14 @@ func EnsureDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	if !env.Check && !env.Inert && env.Effect != nil {
-		if err := env.Effect(ctx, "workdir"); err != nil {
-			return err
-		}
-	}
 	var diff modules.Diff
+	for i := len(missing) - 1; i >= 0; i-- {
+		diff.Add(modules.Create(missing[i], "directory"))
+	}
+	rec := record(env, at, dir, diff)
+	if err := permit(ctx, env, rec); err != nil {
+		return err
+	}
 	for i := len(missing) - 1; i >= 0; i-- {
 		switch {
 		case env.Inert:
@@ -56,9 +58,8 @@ func EnsureDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
 				return fmt.Errorf("workdir %s: %w", dir, err)
 			}
 		}
-		diff.Add(modules.Create(missing[i], "directory"))
 	}
-	record(env, "workdir", at, diff)
+	tell(env, rec)
 	return nil
 }
 
@@ -76,6 +77,12 @@ func RemoveDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
 	} else if err != nil {
 		return err
 	}
+	var diff modules.Diff
+	diff.Add(modules.Delete(dir, "directory"))
+	rec := record(env, at, dir, diff)
+	if err := permit(ctx, env, rec); err != nil {
+		return err
+	}
 	switch {
 	case env.Inert:
 	case env.Check:
@@ -83,31 +90,45 @@ func RemoveDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
 			env.Overlay.Remove(dir)
 		}
 	default:
-		if env.Effect != nil {
-			if err := env.Effect(ctx, "workdir"); err != nil {
-				return err
-			}
-		}
 		if err := env.Call.Machine.RemoveAll(dir); err != nil {
 			return err
 		}
 	}
-	var diff modules.Diff
-	diff.Add(modules.Delete(dir, "directory"))
-	record(env, "workdir", at, diff)
+	tell(env, rec)
 	return nil
 }
 
-func record(env *bind.Env, function string, at Pos, diff modules.Diff) {
+const workdir = "workdir"
+
+func record(env *bind.Env, at Pos, dir string, diff modules.Diff) bind.Record {
+	return env.Sealed(bind.Record{
+		Function: workdir, File: at.File, Line: at.Line, Changed: true,
+		Planned: env.Check || env.Inert, Message: diff.Summary(), Diff: diff,
+	}, dir)
+}
+
+// permit asks whoever surrounds the call before something is changed.
+func permit(ctx context.Context, env *bind.Env, r bind.Record) error {
+	if r.Planned {
+		return nil
+	}
+	if env.Approve != nil {
+		if err := env.Approve(r); err != nil {
+			return err
+		}
+	}
+	if env.Effect == nil {
+		return nil
+	}
+	return env.Effect(ctx, workdir)
+}
+
+func tell(env *bind.Env, r bind.Record) {
 	if env.Called == nil {
 		return
 	}
-	r := bind.Record{
-		Function: function, File: at.File, Line: at.Line, Changed: true,
-		Planned: env.Check || env.Inert, Message: diff.Summary(), Diff: diff,
-	}
 	if env.Call.NoLog {
-		r.Diff, r.Message = diff.Hide(), ""
+		r.Diff, r.Message = r.Diff.Hide(), ""
 	}
 	env.Called(r)
 }

@@ -88,6 +88,9 @@ type Called struct {
 	Planned  bool         `msgpack:"p,omitempty" json:"planned"`
 	Message  string       `msgpack:"m,omitempty" json:"message,omitempty"`
 	Diff     modules.Diff `msgpack:"d" json:"diff"`
+	// Args and Seen are digests for saved plans, as in bind.Record.
+	Args string `msgpack:"ag,omitempty" json:"-"`
+	Seen string `msgpack:"sn,omitempty" json:"-"`
 }
 
 // TaskRetry says that an attempt failed and another follows after Delay.
@@ -109,6 +112,8 @@ type TaskDone struct {
 	Attempts int           `msgpack:"at" json:"attempts"`
 	Outputs  any           `msgpack:"o,omitempty" json:"outputs"`
 	Failure  *Failure      `msgpack:"f,omitempty" json:"error"`
+	// Partial says that a plan could not see to the end of the task.
+	Partial bool `msgpack:"p,omitempty" json:"partial,omitempty"`
 }
 
 // HostLost says that a host cannot be used any more in this run.

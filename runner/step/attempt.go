@@ -136,6 +136,9 @@ func (w *world) attempt(ctx context.Context, n int) (res Result, broken bool) {
 		return failed(err), false
 	}
 	w.judge(limited, &res)
+	if err := w.r.strays(!res.Status.Bad()); err != nil {
+		return failed(err), true
+	}
 	return res, false
 }
 
@@ -223,6 +226,9 @@ func (w *world) guessing() bool {
 
 // shortfall is the result of a task that cannot be planned to its end.
 func (w *world) shortfall(why string) Result {
+	w.r.mu.Lock()
+	w.r.partial = true
+	w.r.mu.Unlock()
 	w.r.out.log(w.r.here(), "warn", why, nil)
 	return Result{Status: event.Success, Message: why}
 }
@@ -293,9 +299,11 @@ func (w *world) hook(ctx context.Context, name string, fn *lua.LFunction, f *eve
 
 // hookErr runs a hook under its own limit; none runs under plan.
 func (w *world) hookErr(ctx context.Context, fn *lua.LFunction, o order, f *event.Failure) error {
-	if fn == nil || w.r.o.Check {
+	if fn == nil || w.r.o.Check || w.r.strays(false) != nil {
 		return nil
 	}
+	w.r.hook(true)
+	defer w.r.hook(false)
 	limit := hookLimit
 	if w.r.s.Timeout > 0 {
 		limit = w.r.s.Timeout

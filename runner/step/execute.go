@@ -25,13 +25,20 @@ func Execute(ctx context.Context, o Options, s Spec) Result {
 	}
 	r := &run{o: o, s: s, start: o.Clock.Now()}
 	r.out.emit = o.Emit
+	if !o.Check {
+		r.expect.begin(s.Expect)
+	}
 	r.where = event.Where{Task: s.Task, Host: o.Host.Name, Step: s.ID, Handler: s.Handler, Attempt: 1}
 	res := r.run(ctx)
 	res.ID, res.Attempts, res.Duration = s.ID, r.attempts, o.Clock.Now().Sub(r.start)
-	if res.Status.Bad() {
+	r.mu.Lock()
+	if stray := r.expect.stray; stray != nil {
+		// Whatever the script made of the error: this is no longer what was planned.
+		res = Result{ID: s.ID, Status: event.Failed, Attempts: res.Attempts, Duration: res.Duration, Failure: failureOf(stray)}
+		res.Failure.Hint = "Look at the host, and make a new plan."
+	} else if res.Status.Bad() {
 		res.Ignored = s.IgnoreErrors
 	}
-	r.mu.Lock()
 	// Also what a failed attempt changed on its way.
 	if res.Changed = r.changed; r.verdict != nil {
 		res.Changed = *r.verdict
@@ -53,7 +60,7 @@ func Execute(ctx context.Context, o Options, s Spec) Result {
 	}
 	done := event.TaskDone{
 		Where: r.here(), Status: res.Status, Changed: res.Changed, Ignored: res.Ignored, Nested: s.Nested,
-		Message: res.Message, Duration: res.Duration, Attempts: res.Attempts, Outputs: res.Outputs, Failure: res.Failure,
+		Message: res.Message, Duration: res.Duration, Attempts: res.Attempts, Outputs: res.Outputs, Failure: res.Failure, Partial: r.partial,
 	}
 	if s.NoLog {
 		done.Outputs = nil
@@ -80,6 +87,9 @@ type run struct {
 	restart  *modules.Restart
 	asking   bool  // run_if and the like: their tools do not count
 	verdict  *bool // what changed_when said about the last attempt
+	hooks    bool  // a hook runs, which no plan has
+	expect   expecting
+	partial  bool // this is a plan that does not see to the end
 }
 
 func (r *run) here() event.Where {
@@ -109,11 +119,17 @@ func (r *run) run(ctx context.Context) Result {
 	}
 	defer func() { w.close() }() // whichever is the last
 	if skip, res := w.skip(ctx); skip {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.expect.skipped()
 		return res
 	}
 	for n := 1; ; n++ {
 		r.mu.Lock()
 		r.where.Attempt, r.verdict = n, nil
+		if n > 1 {
+			r.expect.again()
+		}
 		r.mu.Unlock()
 		r.attempts = n
 		if n > 1 {
@@ -194,6 +210,9 @@ func (r *run) surround(ctx context.Context) context.Context {
 	if o := r.o.Env.Call.Restart; o != nil {
 		call.Restart = func(how modules.Restart) { r.mu.Lock(); r.restart = &how; r.mu.Unlock() }
 	}
+	if r.expect.plan != nil {
+		env.Approve = r.approve
+	}
 	outer := env.Called
 	env.Called = func(rec bind.Record) {
 		r.called(rec)
@@ -221,8 +240,36 @@ func (r *run) called(rec bind.Record) {
 		r.out.send(event.Called{
 			Where: where, Function: rec.Function, File: rec.File, Line: rec.Line,
 			Changed: rec.Changed, Planned: rec.Planned, Message: clip(rec.Message), Diff: clipDiff(rec.Diff),
+			Args: rec.Args, Seen: rec.Seen,
 		})
 	}
+}
+
+// approve compares a call with the plan before it has an effect.
+func (r *run) approve(rec bind.Record) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hooks || r.asking && rec.Diff.Empty() && r.expect.stray == nil {
+		return nil
+	}
+	return r.expect.approve(rec, r.s.NoLog)
+}
+
+// hook marks the time of a hook.
+func (r *run) hook(on bool) { r.mu.Lock(); r.hooks = on; r.mu.Unlock() }
+
+// strays reports whether the step is no longer what was planned. over says that
+// its command has ended well, and left nothing of the plan undone.
+func (r *run) strays(over bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if over {
+		r.expect.missed()
+	}
+	if r.expect.stray != nil {
+		return r.expect.stray
+	}
+	return nil
 }
 
 // notify keeps a handler's name until it is known whether the step changed

@@ -51,6 +51,8 @@ type Spec struct {
 	// Where such a task runs in the same segment, its outputs are added to Deps
 	// on the host, and when it failed there this step is not run.
 	After []string `msgpack:"af,omitempty"`
+	// Expect is what a saved plan says of this step; nil: there is none.
+	Expect *Expect `msgpack:"ex,omitempty"`
 }
 
 // LockModule is the module of the functions that `sloth lock` calls: holder and
@@ -75,6 +77,8 @@ type Segment struct {
 	Sources  []Source   `msgpack:"so,omitempty"`
 	Files    []File     `msgpack:"fi,omitempty"`
 	Rendered []Rendered `msgpack:"rn,omitempty"`
+	// Seal is the key under which calls are digested; empty: they are not.
+	Seal []byte `msgpack:"sl,omitempty"`
 }
 
 // Source is one Lua source: Name is what messages show, Hash the hex SHA-256 of

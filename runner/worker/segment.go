@@ -89,7 +89,7 @@ func (s *segmentRun) step(spec *step.Spec) step.Result {
 	s.outputs[spec.Task] = res.Outputs
 	if res.Status.Bad() && !res.Ignored {
 		s.bad[spec.Task] = true
-		s.stopped = s.stopped || s.seg.StopOnFailure
+		s.stopped = s.stopped || s.seg.StopOnFailure || res.Failure != nil && res.Failure.Class == step.ClassPlan
 	}
 	return res
 }
@@ -126,7 +126,7 @@ func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options 
 	services := service.NewClient(caller{s.r, s.j, e}, s.ahead(ctx))
 	o := step.Options{
 		Host: s.seg.Host, Check: s.seg.Check, Modules: append(slices.Clone(s.modules), lockModule()),
-		Env: bind.Env{Call: modules.Call{Machine: s.r.machine, Services: services, Env: environment(s.r.hello.Env)}, Effect: e.begin},
+		Env: bind.Env{Call: modules.Call{Machine: s.r.machine, Services: services, Env: environment(s.r.hello.Env)}, Effect: e.begin, Seal: s.seg.Seal},
 		Emit: func(e event.Event) {
 			kind, body, err := event.Encode(e)
 			if err != nil { // outputs that cannot be encoded must not hide how the step ended
