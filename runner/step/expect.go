@@ -14,14 +14,16 @@ const ClassPlan = "plan"
 // Expected is one call as a plan saw it. Args and Seen are the digests of
 // bind.Record.
 type Expected struct {
-	Function string   `msgpack:"f" json:"function"`
-	File     string   `msgpack:"i,omitempty" json:"file,omitempty"`
-	Line     int      `msgpack:"l,omitempty" json:"line,omitempty"`
-	Args     string   `msgpack:"a" json:"args"`
-	Seen     string   `msgpack:"s" json:"seen"`
-	Changed  bool     `msgpack:"c,omitempty" json:"changed,omitempty"`
-	Unknown  bool     `msgpack:"u,omitempty" json:"unknown,omitempty"` // what it changes is known only once applied
-	Lines    []string `msgpack:"n,omitempty" json:"lines,omitempty"`   // for people; nothing secret
+	Function string `msgpack:"f" json:"function"`
+	File     string `msgpack:"i,omitempty" json:"file,omitempty"`
+	Line     int    `msgpack:"l,omitempty" json:"line,omitempty"`
+	Args     string `msgpack:"a" json:"args"`
+	Seen     string `msgpack:"s" json:"seen"`
+	Changed  bool   `msgpack:"c,omitempty" json:"changed,omitempty"`
+	Unknown  bool   `msgpack:"u,omitempty" json:"unknown,omitempty"` // what it changes is known only once applied
+	// Runs says that it runs something whose effect a plan cannot know.
+	Runs  bool     `msgpack:"r,omitempty" json:"runs,omitempty"`
+	Lines []string `msgpack:"n,omitempty" json:"lines,omitempty"` // for people; nothing secret
 }
 
 // Place is the call and where it stands.
@@ -39,7 +41,8 @@ func placeOf(function, file string, line int) string {
 type Expect struct {
 	Calls []Expected `msgpack:"c,omitempty"`
 	// Open lets calls differ that are unknown until applied, and from call
-	// number OpenFrom on, behind a command that the plan could not run, all.
+	// number OpenFrom on, behind something whose effect the plan does not know,
+	// all. A negative OpenFrom: there is nothing of the kind.
 	Open     bool `msgpack:"o,omitempty"`
 	OpenFrom int  `msgpack:"of,omitempty"`
 	// Partial says that the plan did not see to the step's end.
@@ -101,10 +104,16 @@ func (e *expecting) open(i int, c Expected) bool {
 	return e.plan.Open && c.Unknown || e.openFrom(i)
 }
 
-func (e *expecting) openFrom(i int) bool { return e.plan.Open && i >= e.plan.OpenFrom }
+func (e *expecting) openFrom(i int) bool {
+	return e.plan.Open && e.plan.OpenFrom >= 0 && i >= e.plan.OpenFrom
+}
 
-// beyond reports whether the calls whose effect the plan knew are all done.
+// beyond reports whether calls may come that the plan does not have: it was not
+// to know, and those that it knew are done.
 func (e *expecting) beyond() bool {
+	if e.plan.OpenFrom < 0 {
+		return false
+	}
 	for i, used := range e.used {
 		if !used && i < e.plan.OpenFrom {
 			return false
@@ -134,15 +143,25 @@ func (e *expecting) differs(rec bind.Record, near int, hide bool) string {
 	if hide {
 		now = Lines(rec.Diff.Hide())
 	}
-	return fmt.Sprintf("%s: what it would change is not what was planned; it was not made\n  planned: %s\n  now:     %s",
-		place, lines(c.Lines, c.Changed), lines(now, rec.Changed))
+	return place + ": what it would change is not what was planned; it was not made\n" +
+		c.Against(Expected{Lines: now, Changed: rec.Changed})
 }
 
-func lines(l []string, changed bool) string {
+// Against puts what was planned above what is to be done now.
+func (e Expected) Against(now Expected) string {
+	planned, is := e.Shown(), now.Shown()
+	if planned == is {
+		is += " (with another content)"
+	}
+	return "  planned: " + planned + "\n  now:     " + is
+}
+
+// Shown says what the call changes.
+func (e Expected) Shown() string {
 	switch {
-	case len(l) > 0:
-		return strings.Join(l, "\n           ")
-	case changed:
+	case len(e.Lines) > 0:
+		return strings.Join(e.Lines, "\n           ")
+	case e.Changed:
 		return "to be run"
 	}
 	return "nothing to change"
@@ -155,7 +174,7 @@ func (e *expecting) missed() {
 	}
 	for i, c := range e.plan.Calls {
 		if c.Changed && !e.ever[i] && !e.open(i, c) {
-			e.stray = &strayed{what: c.Place() + ": it is in the plan and was not called\n  planned: " + lines(c.Lines, true)}
+			e.stray = &strayed{what: c.Place() + ": it is in the plan and was not called\n  planned: " + c.Shown()}
 			return
 		}
 	}
