@@ -3,15 +3,17 @@ package main
 import (
 	"fmt"
 
+	"github.com/sloth-runner/sloth/runner/saved"
 	"github.com/spf13/cobra"
 )
 
 func newApply(a *app) *cobra.Command {
 	f := &runFlags{}
+	var pf planFlags
 	c := &cobra.Command{
-		Use:     "apply FILE.sloth [WORKFLOW]",
+		Use:     "apply FILE.sloth [WORKFLOW] | FILE.plan",
 		Short:   "Bring hosts into the state that a file describes",
-		Example: "  sloth apply -i hosts.yaml site.sloth\n  sloth apply -i hosts.yaml -l 'web-*' -b site.sloth",
+		Example: "  sloth apply -i hosts.yaml site.sloth\n  sloth apply -i hosts.yaml -l 'web-*' -b site.sloth\n  sloth apply site.plan",
 		Args: func(c *cobra.Command, args []string) error {
 			if f.resume != "" && len(args) == 0 {
 				return nil
@@ -21,6 +23,12 @@ func newApply(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return a.resumeAsBefore(cmd.Context(), f.resume, f.rerunUnknown)
+			}
+			if saved.Is(args[0]) {
+				return a.applyPlan(cmd.Context(), args[0], args[1:], cmd.Flags(), pf)
+			}
+			if pf.allowUnknown || pf.key != "" {
+				return withHint(fmt.Errorf("--allow-unknown and --plan-key are for saved plans, and %s is none", args[0]), "sloth plan -o FILE makes one.")
 			}
 			v := &invocation{app: a, flags: f, file: args[0], onHosts: true, what: "apply"}
 			if len(args) == 2 {
@@ -34,29 +42,9 @@ func newApply(a *app) *cobra.Command {
 	}
 	f.add(c.Flags(), "")
 	f.addDurable(c.Flags())
+	pf.add(c.Flags())
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "with --check: exit 3 when there are changes")
 	c.MarkFlagsMutuallyExclusive("tags", "start-at-task")
-	return c
-}
-
-func newPlan(a *app) *cobra.Command {
-	f := &runFlags{}
-	c := &cobra.Command{
-		Use:     "plan FILE.sloth [WORKFLOW]",
-		Short:   "Show what apply would change, and change nothing",
-		Example: "  sloth plan -i hosts.yaml site.sloth",
-		Args:    cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			f.check, f.diff = true, true
-			v := &invocation{app: a, flags: f, file: args[0], onHosts: true, what: "plan"}
-			if len(args) == 2 {
-				v.workflow = args[1]
-			}
-			return v.run(cmd.Context())
-		},
-	}
-	f.add(c.Flags(), "oC")
-	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit 3 when there are changes")
 	return c
 }
 

@@ -55,6 +55,13 @@ type invocation struct {
 	ended  event.RunDone
 	opens  *event.RunStarted // nil: the runner says it
 	change bool
+
+	planning *planning  // what is written down of a check; nil: nothing
+	saved    *savedPlan // what is to be applied; nil: the file itself
+	// newShow makes another renderer than --output says; finish is called once
+	// all hosts are left, with the code so far. Both may be nil.
+	newShow func(render.Options) (render.Renderer, error)
+	finish  func(code int) error
 }
 
 // run loads the file, shows what happens, and returns the exit code's error.
@@ -117,6 +124,9 @@ func (v *invocation) run(ctx context.Context) error {
 	if err := v.knownHosts(prog.Ran); err != nil {
 		return err
 	}
+	if v.saved != nil {
+		return v.applySaved(ctx, dir, prog, w, vm, params, values)
+	}
 	return v.execute(ctx, dir, prog, w, vm, params, values)
 }
 
@@ -150,6 +160,10 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		vm = fresh
 	}
 	opts.VM = vm
+	if v.planning != nil {
+		v.planning.begin(dir, vm, params, values)
+		v.planning.options(&opts)
+	}
 	if err := v.openRecord(&opts); err != nil {
 		return err
 	}
@@ -240,6 +254,9 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 	}
 	if f := v.flags; !f.listHosts && !f.listTasks && !f.listTags && !f.vault.blind {
 		o.Secret = v.app.secrets.find
+		if v.planning != nil {
+			o.Secret = v.planning.secret(o.Secret)
+		}
 	}
 	if r == nil && v.peek != nil {
 		o.State = func(ctx context.Context, op string, args []any) ([]any, error) { return v.peek.do(ctx, "", op, args) }
@@ -249,6 +266,9 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 		env := r.Env(0)
 		env.Call.Log = func(level, message string, fields map[string]any) {
 			r.Emit(event.Log{Where: event.Where{Host: runner.Local}, Level: level, Message: message, Fields: fields})
+		}
+		if v.planning != nil {
+			v.planning.topLevel(&env)
 		}
 		o.Env = &env
 	}
@@ -366,6 +386,10 @@ func (v *invocation) openShow() error {
 		}
 	}
 	var err error
+	if v.newShow != nil {
+		v.show, err = v.newShow(o)
+		return err
+	}
 	v.show, err = render.New(v.flags.output, a.stdout, a.stderr, o)
 	if err != nil {
 		return fmt.Errorf("--%w", err)
@@ -395,6 +419,9 @@ func (v *invocation) handle(e event.Event) {
 		v.change = v.change || x.Changed
 	case event.RunDone:
 		v.ended = x
+	}
+	if v.planning != nil {
+		v.planning.event(e)
 	}
 	if v.record != nil {
 		v.record.Event(e)
