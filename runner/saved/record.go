@@ -123,20 +123,18 @@ func (r *Recorder) Fill(p *Plan) {
 
 // Expectations answers for each step what the plan has of it.
 type Expectations struct {
-	key   Key
-	steps map[string]map[string]*step.Expect // by host, by keyed id
-	files map[string]string
-	open  map[string]bool // hosts where steps may come up that the plan does not know
+	key    Key
+	steps  map[string]map[string]*step.Expect // by host, by keyed id
+	inputs map[[3]string]string
+	open   map[string]bool // hosts where steps may come up that the plan does not know
 }
 
 // Expect prepares a plan for being applied. With allow, what it could not know
 // may come out in any way.
 func (p *Plan) Expect(key Key, allow bool) *Expectations {
-	x := &Expectations{key: key, steps: map[string]map[string]*step.Expect{}, files: map[string]string{}, open: map[string]bool{}}
+	x := &Expectations{key: key, steps: map[string]map[string]*step.Expect{}, inputs: map[[3]string]string{}, open: map[string]bool{}}
 	for _, in := range p.Inputs {
-		if in.Kind == KindFile {
-			x.files[in.Name] = in.Hash
-		}
+		x.inputs[[3]string{in.Kind, in.Host, in.Name}] = in.Hash
 	}
 	for _, h := range p.Hosts {
 		steps := map[string]*step.Expect{}
@@ -172,11 +170,11 @@ func (x *Expectations) Step(host, id string) (*step.Expect, bool) {
 	return nil, false
 }
 
-// File refuses a controller-side file that is not as it was when the plan was
-// made.
-func (x *Expectations) File(name, hash string) error {
-	was, known := x.files[name]
-	if known && was != x.key.Input(KindFile, "", name, hash).Hash {
+// Input refuses what is not as it was when the plan was made. What the plan does
+// not have is none of its business.
+func (x *Expectations) Input(kind, host, name, content string) error {
+	was, known := x.inputs[[3]string{kind, host, name}]
+	if known && was != x.key.Input(kind, host, name, content).Hash {
 		return errors.New("it has changed since the plan was made")
 	}
 	return nil
