@@ -54,7 +54,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetHelpCommandGroupID("more")
 	root.SetCompletionCommandGroupID("more")
 	for group, commands := range map[string][]*cobra.Command{
-		"run":  {newApply(a), newPlan(a), newExec(a), newTest(a), newPing(a), newRun(a)},
+		"run":  {newApply(a), newPlan(a), newDrift(a), newExec(a), newTest(a), newPing(a), newRun(a)},
 		"look": {newDoc(a), newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a), newLock(a)},
 		"more": {newSecret(a), newState(a), newInit(a), newStubs(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
 	} {

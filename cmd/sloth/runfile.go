@@ -210,6 +210,9 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	if e := v.show.Close(); err == nil {
 		err = e
 	}
+	if v.finish != nil && failure == nil && err == nil {
+		err = v.finish(code)
+	}
 	if failure != nil && code == exitOK {
 		code = exitUsage
 	}
