@@ -113,9 +113,10 @@ func TestFault02EveryStepOnceThroughCuts(t *testing.T) {
 			case 1:
 				p.ResetAfter(at, d)
 			case 2: // twice
+				second := rng.Int64N(3000) + 1
 				p.After(at, d, func(l *faultproxy.Link) {
 					l.Cut()
-					go p.ResetAfter(rng.Int64N(3000)+1, faultproxy.ToClient)
+					go p.ResetAfter(second, faultproxy.ToClient)
 				})
 			}
 		}

@@ -85,11 +85,21 @@ func (p *past) learn(res step.Result) {
 func (r *Runner) adopt() { r.past.once.Do(r.adoptAll) }
 
 func (r *Runner) adoptAll() {
-	for host, jobs := range r.past.jobs {
+	if r.opt.Before == nil || r.durable() == nil {
+		return
+	}
+	var hosts []string
+	for _, sent := range r.opt.Before.Sent {
+		if !slices.Contains(hosts, sent.Host) {
+			hosts = append(hosts, sent.Host)
+		}
+	}
+	for _, host := range hosts {
 		r.past.wg.Go(func() {
 			l := r.link(host)
+			// Also where nothing is owed: the worker there waits to be told the end.
 			sess, err := r.session(r.ctx, l)
-			for id, a := range jobs {
+			for id, a := range r.past.jobs[host] {
 				r.adoptJob(l, sess, err, id, a)
 			}
 		})

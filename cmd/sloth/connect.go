@@ -349,9 +349,11 @@ func me() string {
 	return u.Username
 }
 
-// newRunID names a run: when it began, and something that makes it the only one.
+// newRunID names a run: when it began, to the millisecond, so that names sort as
+// runs began, and something that makes it the only one.
 func newRunID(now time.Time) string {
-	return fmt.Sprintf("%s-%s", now.UTC().Format("20060102-150405"), randomText(6))
+	now = now.UTC()
+	return fmt.Sprintf("%s-%03d%s", now.Format("20060102-150405"), now.Nanosecond()/1e6, randomText(4))
 }
 
 // scriptDir is the folder that a file's own files are in.

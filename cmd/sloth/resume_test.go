@@ -137,8 +137,10 @@ func TestFault06AKilledControllerIsResumed(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(round), 1)) //nolint:gosec // the same at every run
 		args := []string{"apply", "-i", "hosts.yaml", "-F", "ssh.conf", "site.sloth"}
 		ended := false
+		var said *bytes.Buffer
 		for try := 0; try < 30 && !ended; try++ {
 			cmd, out := c.start(args...)
+			said = out
 			kill := time.AfterFunc(time.Duration(30+rng.IntN(300+200*try))*time.Millisecond, func() { _ = cmd.Process.Kill() })
 			err := cmd.Wait()
 			kill.Stop()
@@ -160,7 +162,8 @@ func TestFault06AKilledControllerIsResumed(t *testing.T) {
 			}
 		}
 		if !ended {
-			t.Fatalf("round %d never came to an end", round)
+			_, list := c.sloth("runs", "list")
+			t.Fatalf("round %d never came to an end: %v\n%s\n%s", round, args, said, list)
 		}
 		for i := range c.servers {
 			if got := c.lines(i); got != want {

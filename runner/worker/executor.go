@@ -291,6 +291,7 @@ func (r *run) closeExecutors() {
 	for _, e := range r.become {
 		all.Go(func() { e.close(context.WithoutCancel(r.ctx)) })
 	}
+	r.become = map[string]*executor{}
 	r.mu.Unlock()
 	all.Wait()
 }

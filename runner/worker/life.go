@@ -17,6 +17,9 @@ const (
 	// aloneFor is how long a worker without a link begins further steps, and how
 	// long it stays once nothing runs any more.
 	aloneFor = 10 * time.Minute
+	// restAfter is when a worker without a link and without work lets others
+	// change the host.
+	restAfter = 30 * time.Second
 	// helloTimeout bounds the first message of whoever attaches.
 	helloTimeout = 10 * time.Second
 )
@@ -87,20 +90,31 @@ func (r *run) heed(term <-chan os.Signal) {
 func (r *run) awaitLink() *link {
 	patience := time.NewTimer(aloneFor)
 	defer patience.Stop()
+	rest := time.NewTimer(restAfter)
+	defer rest.Stop()
 	for {
 		select {
 		case l := <-r.links:
 			return l
+		case <-rest.C:
+			if !r.busy() {
+				r.closeExecutors() // those that are needed again are started again
+				r.lock.release()
+			}
+			rest.Reset(restAfter)
 		case <-patience.C:
-			r.mu.Lock()
-			busy := len(r.active) > 0
-			r.mu.Unlock()
-			if !busy {
+			if !r.busy() {
 				return nil
 			}
 			patience.Reset(time.Second)
 		}
 	}
+}
+
+func (r *run) busy() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.active) > 0
 }
 
 // abandoned reports whether nobody has been there for too long to begin

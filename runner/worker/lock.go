@@ -108,6 +108,16 @@ func (t *targetLock) take(ctx context.Context, d *wire.Durable, say func(string)
 	}
 }
 
+// release lets others change the host; the next effect takes the lock again.
+func (t *targetLock) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.file != nil {
+		t.file.Close()
+		t.file = nil
+	}
+}
+
 func (t *targetLock) sign(run, owner string) error {
 	text, err := json.Marshal(holder{Run: run, Owner: owner, PID: os.Getpid(), Since: time.Now()})
 	if err != nil {
