@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -12,18 +13,38 @@ type handlers struct {
 	mu      sync.Mutex
 	known   []*dsl.Task
 	pending map[string][]string // host -> names, each once
+	left    map[string][]string // by earlier runs, not yet queued here
 	unknown []string            // notified names that are no handler
 }
 
-func (h *handlers) notify(host, name string) {
+// notify queues a handler and reports whether it was not queued already.
+func (h *handlers) notify(host, name string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pending == nil {
 		h.pending = map[string][]string{}
 	}
-	if len(h.pending[host]) < 1000 && !slices.Contains(h.pending[host], name) {
-		h.pending[host] = append(h.pending[host], name)
+	if len(h.pending[host]) >= 1000 || slices.Contains(h.pending[host], name) {
+		return false
 	}
+	h.pending[host] = append(h.pending[host], name)
+	return true
+}
+
+// recall keeps what earlier runs left for when their hosts have their turn.
+func (h *handlers) recall(left map[string][]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left = left
+}
+
+// adopt queues what earlier runs left on host, and gives what is new by that.
+func (h *handlers) adopt(host string) []string {
+	h.mu.Lock()
+	names := h.left[host]
+	delete(h.left, host)
+	h.mu.Unlock()
+	return slices.DeleteFunc(names, func(name string) bool { return !h.notify(host, name) })
 }
 
 // take removes and returns what is pending on host, in the order in which the
@@ -49,6 +70,13 @@ func (h *handlers) take(host string) (run []*dsl.Task, unknown []string) {
 		}
 	}
 	return run, unknown
+}
+
+// leftOn lists where earlier runs left something.
+func (h *handlers) leftOn() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Sorted(maps.Keys(h.left))
 }
 
 // hosts lists where something is pending.

@@ -220,7 +220,7 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 			ended[c.id] = true
 			r.write(host, c.node.task.Name, res)
 			for _, name := range res.Notified {
-				r.handlers.notify(host, name)
+				r.notify(host, name)
 			}
 			settle(c, res)
 		}

@@ -69,7 +69,7 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 	r.write(Local, t.Name, res)
 	r.world.Add(1)
 	for _, name := range res.Notified {
-		r.handlers.notify(Local, name)
+		r.notify(Local, name)
 	}
 	return res
 }

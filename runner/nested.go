@@ -185,6 +185,8 @@ func (r *Runner) together(hosts []string, rets [][]lua.LValue) []lua.LValue {
 
 // flushHost runs now what is pending for host.
 func (r *Runner) flushHost(ctx context.Context, host string, depth int) error {
+	r.recallPending(ctx)
+	r.adoptPending(host)
 	run, unknown := r.handlers.take(host)
 	for _, name := range unknown {
 		r.notice("warn", "there is no handler %q; it was notified on %s", name, host)
@@ -196,7 +198,9 @@ func (r *Runner) flushHost(ctx context.Context, host string, depth int) error {
 		vals := r.nestedOn(ctx, n.cells[0])
 		if len(vals) > 0 && lua.LVIsFalse(vals[0]) {
 			bad = append(bad, t.Name)
+			continue
 		}
+		r.handled(host, t.Name, step.Result{Status: event.Success})
 	}
 	if len(bad) > 0 {
 		return fmt.Errorf("the handlers failed: %s", strings.Join(bad, ", "))

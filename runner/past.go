@@ -224,7 +224,7 @@ func (r *Runner) known(ctx context.Context, id string) (step.Result, bool) {
 // tellAgain shows an outcome from before, once, and queues its handlers.
 func (r *Runner) tellAgain(c *cell, res step.Result) {
 	for _, name := range res.Notified {
-		r.handlers.notify(c.host, name)
+		r.notify(c.host, name)
 	}
 	if res.NotRun {
 		return

@@ -111,6 +111,9 @@ type Options struct {
 	// State performs one operation of the state module.
 	// call names the call for good where it may come twice; empty: it does not.
 	State func(ctx context.Context, call, op string, args []any) ([]any, error)
+	// Pending keeps notified handlers that a run does not come to for the next
+	// one; nil: they end with it.
+	Pending Pending
 	// Secret finds a secret by name.
 	Secret func(ctx context.Context, name string) (string, error)
 	// Render renders a template; nil: templates are refused.
@@ -144,6 +147,7 @@ type Runner struct {
 	world    atomic.Int64       // grows whenever Lua ran on the controller
 
 	handlers handlers
+	saves    pendingLog
 	jobs     map[*job]bool
 	active   map[*scheduler]bool
 	stopped  string
@@ -172,6 +176,7 @@ func New(ctx context.Context, o Options) (*Runner, error) {
 		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, departed: map[string]bool{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
 	}
 	root.opened = o.Opened
+	r.saves.cond.L = &r.saves.mu
 	r.overlay = machine.NewOverlay(r.machine)
 	r.recollect(o.Before)
 	go func() {
@@ -207,6 +212,7 @@ func (r *Runner) Close() error {
 	wg.Wait()
 	r.cancel()
 	r.past.wg.Wait()
+	r.awaitPending()
 	close(r.events)
 	<-r.pumped
 	return r.root.close()

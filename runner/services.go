@@ -130,7 +130,7 @@ func (s *services) RunTask(ctx context.Context, task []byte) ([]byte, error) {
 }
 
 func (s *services) Notify(_ context.Context, handler string) error {
-	s.r.handlers.notify(s.host, handler)
+	s.r.notify(s.host, handler)
 	return nil
 }
 

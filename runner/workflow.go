@@ -190,7 +190,7 @@ func (p *plan) runBatch(ctx context.Context, index int, batch []string) error {
 		p.runStage(ctx, stage)
 		start = end
 	}
-	p.flush(ctx)
+	p.flush(ctx, batch)
 	return nil
 }
 
@@ -281,11 +281,33 @@ func (p *plan) whyStopped() string {
 	return "every host of the batch before failed"
 }
 
-// flush runs the handlers that were notified, host by host, each once.
-func (p *plan) flush(ctx context.Context) {
+// here reports whether host has its turn in a batch.
+func (p *plan) here(host string, batch []string) bool {
+	if p.rolling[host] {
+		return slices.Contains(batch, host)
+	}
+	for _, hosts := range p.hosts {
+		if slices.Contains(hosts, host) {
+			return true
+		}
+	}
+	return false
+}
+
+// flush runs the handlers that were notified, host by host, each once, and
+// those that earlier runs left on the hosts of this batch.
+func (p *plan) flush(ctx context.Context, batch []string) {
 	r := p.r
 	if r.opt.Check {
 		return
+	}
+	if ctx.Err() == nil && p.tally.why() == "" {
+		r.recallPending(ctx)
+		for _, host := range r.handlers.leftOn() {
+			if p.here(host, batch) && !p.tally.failedOn(host) {
+				r.adoptPending(host)
+			}
+		}
 	}
 	var nodes []*node
 	byTask := map[*dsl.Task]*node{}
@@ -318,7 +340,13 @@ func (p *plan) flush(ctx context.Context) {
 			p.records[n.task.Name] = &record{task: n.task, results: map[string]step.Result{}}
 		}
 	}
-	if len(nodes) > 0 {
-		p.runStage(ctx, nodes)
+	if len(nodes) == 0 {
+		return
+	}
+	p.runStage(ctx, nodes)
+	for _, n := range nodes {
+		for _, c := range n.cells {
+			r.handled(c.host, n.task.Name, c.result)
+		}
 	}
 }
