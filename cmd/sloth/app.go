@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/state/secret"
 	"github.com/sloth-runner/sloth/state/secret/redact"
 	"github.com/spf13/cobra"
@@ -22,6 +23,9 @@ type app struct {
 	stdout, stderr io.Writer
 	args           []string // the command line, without the program
 	state          string   // --state
+	// newShow makes the renderer of runs that do not make their own; nil: --output
+	// says which.
+	newShow func(render.Options) (render.Renderer, error)
 
 	mu sync.Mutex // one question at a time
 
@@ -56,7 +60,7 @@ func newRoot(a *app) *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"run":  {newApply(a), newPlan(a), newDrift(a), newExec(a), newTest(a), newPing(a), newRun(a)},
 		"look": {newDoc(a), newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a), newLock(a)},
-		"more": {newSecret(a), newState(a), newInit(a), newStubs(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
+		"more": {newStack(a), newSecret(a), newState(a), newInit(a), newStubs(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

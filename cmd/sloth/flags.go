@@ -95,6 +95,8 @@ type runFlags struct {
 	waitLock  time.Duration
 	detailed  bool
 
+	backTo string // the run whose script and values to use
+
 	resume       string
 	rerunUnknown bool
 }
@@ -126,5 +128,7 @@ func (f *runFlags) add(fs *pflag.FlagSet, without string) {
 	fs.BoolVar(&f.step, "step", false, "ask before each task")
 	fs.BoolVar(&f.noNested, "no-nested", false, "refuse tasks that hosts ask to run elsewhere")
 	fs.StringVar(&f.stack, "stack", "", "the `name` that state belongs to")
+	fs.StringVar(&f.backTo, "back-to", "", "use the script and the values of this earlier `run`")
+	_ = fs.MarkHidden("back-to")
 	fs.DurationVar(&f.waitLock, "wait-lock", 0, "how long to wait for state or a host that another run uses")
 }

@@ -61,7 +61,7 @@ func (v *invocation) openRecord(o *runner.Options) error {
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}
-	head := runlog.Head{RunID: o.RunID, Began: time.Now(), What: v.what, File: v.file, Hash: fileHash(v.file), Argv: v.app.args, Owner: owner, Key: key}
+	head := runlog.Head{RunID: o.RunID, Began: time.Now(), What: v.what, File: v.file, Hash: v.scriptHash, Argv: v.app.args, Owner: owner, Key: key}
 	if head.Dir, err = os.Getwd(); err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func (v *invocation) resumeRecord(o *runner.Options, root, owner string) error {
 	if err != nil {
 		return damagedRecord(err)
 	}
-	if fileHash(v.file) != story.Head.Hash {
+	if v.scriptHash != story.Head.Hash {
 		v.fleet.warn(v.file + " has changed since the run began: what is unchanged in it is not run again, what is new or changed is")
 	}
 	o.RunID, o.Record, o.Key, o.Owner, o.Before, v.record = id, log, story.Head.Key, owner, story, log

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -45,8 +46,11 @@ type invocation struct {
 
 	fleet  *fleet
 	remote *remote.Connections
-	state  *stateAccess
+	state  *stateAccess // the store, and the stack in it
+	values *stateAccess // for what runs
 	peek   *stateAccess // for reading the file; nil: there is nothing in it
+	stack  render.Stack
+	back   *frozen // --back-to
 	runner *runner.Runner
 	show   render.Renderer
 	record *runlog.Log
@@ -62,16 +66,35 @@ type invocation struct {
 	// all hosts are left, with the code so far. Both may be nil.
 	newShow func(render.Options) (render.Renderer, error)
 	finish  func(code int) error
+
+	params     map[string]any
+	valuesText []byte
+	scriptHash string
+	summary    *summary
 }
 
 // run loads the file, shows what happens, and returns the exit code's error.
 func (v *invocation) run(ctx context.Context) error {
-	if err := existing(v.file); err != nil {
-		return err
-	}
 	dir, err := scriptDir(v.file)
 	if err != nil {
 		return err
+	}
+	v.state = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file)}
+	if v.state.stack, err = v.app.stackOf(v.flags.stack, dir); err != nil {
+		return err
+	}
+	defer v.state.close()
+	if v.flags.backTo != "" {
+		if err := v.openBack(ctx); err != nil {
+			return err
+		}
+		sum := sha256.Sum256(v.back.file(v.file))
+		v.scriptHash = hex.EncodeToString(sum[:])
+	} else {
+		if err := existing(v.file); err != nil {
+			return err
+		}
+		v.scriptHash = fileHash(v.file)
 	}
 	sec, err := v.app.openSecrets(ctx, &v.flags.vault)
 	if err != nil {
@@ -93,7 +116,7 @@ func (v *invocation) run(ctx context.Context) error {
 	}
 
 	// First without effects: whatever is wrong is said before anything happens.
-	v.peek = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file), check: true}
+	v.peek = v.state.share(true)
 	prog, vm, err := v.load(ctx, params, values, nil)
 	v.peek.close()
 	if err != nil {
@@ -124,11 +147,17 @@ func (v *invocation) run(ctx context.Context) error {
 	if err := v.knownHosts(prog.Ran); err != nil {
 		return err
 	}
-	if v.saved != nil {
-		return v.applySaved(ctx, dir, prog, w, vm, params, values)
-	}
-	return v.execute(ctx, dir, prog, w, vm, params, values)
+	v.params = params
+	return v.inStack(ctx, func(ctx context.Context) error {
+		if v.saved != nil {
+			return v.applySaved(ctx, dir, prog, w, vm, params, values)
+		}
+		return v.execute(ctx, dir, prog, w, vm, params, values)
+	})
 }
+
+// looks reports whether this run is to change nothing.
+func (v *invocation) looks() bool { return v.flags.check || v.checks != nil }
 
 // knownHosts refuses a file that runs tasks on hosts nobody knows, before it
 // runs any. The tasks of workflows are looked at by the runner.
@@ -149,13 +178,15 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	if err := v.openShow(); err != nil {
 		return err
 	}
-	v.state = &stateAccess{app: v.app, dir: dir, flags: v.flags, what: v.what + " " + filepath.Base(v.file), check: v.flags.check || v.checks != nil}
-	defer v.state.close()
+	v.summary = newSummary()
+	v.values = v.state.share(v.looks())
+	defer v.values.close()
 	topLevel := len(prog.Ran) > 0 || prog.Effects > 0
 	opts := v.options(dir, params, values)
+	vms := []*engine.VM{vm}
 	if topLevel {
 		// The file does things while it loads: load it again, for real.
-		fresh := newVM()
+		fresh := v.newVM()
 		defer func() { _ = fresh.Close() }()
 		vm = fresh
 	}
@@ -164,6 +195,7 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		v.planning.begin(dir, vm, params, values)
 		v.planning.options(&opts)
 	}
+	vms = append(vms, vm)
 	if err := v.openRecord(&opts); err != nil {
 		return err
 	}
@@ -207,6 +239,9 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	if e := v.closeRecord(v.left.Load()); err == nil {
 		err = e
 	}
+	if !v.left.Load() {
+		v.recordInStack(ctx, vms...)
+	}
 	if e := v.show.Close(); err == nil {
 		err = e
 	}
@@ -231,16 +266,28 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	return nil
 }
 
-func newVM() *engine.VM {
-	return engine.New(dsl.VMOptions(engine.Options{Stuck: func(name string) {
+func (v *invocation) newVM() *engine.VM {
+	o := engine.Options{Stuck: func(name string) {
 		fmt.Fprintf(os.Stderr, "sloth: %s does not end; a Lua loop ignores its deadline\n", name)
 		os.Exit(exitFailed)
-	}}))
+	}}
+	if v.back != nil {
+		o.Require = v.libraries(v.state.dir)
+	}
+	return engine.New(dsl.VMOptions(o))
+}
+
+// libraries finds Lua libraries below dir.
+func (v *invocation) libraries(dir string) func(context.Context, string) ([]byte, string, error) {
+	if v.back != nil {
+		return v.back.require(dir, dsl.Libraries(dir))
+	}
+	return dsl.Libraries(dir)
 }
 
 // load runs the file's top level: without effects where r is nil.
 func (v *invocation) load(ctx context.Context, params map[string]any, values any, r *runner.Runner) (*dsl.Program, *engine.VM, error) {
-	vm := newVM()
+	vm := v.newVM()
 	o := dsl.Options{
 		Params: params, Values: values, Modules: v.modules(), Inert: r == nil,
 		Prompt: func(_ context.Context, name string, secret bool) (string, error) {
@@ -282,11 +329,20 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 		}
 		return v.runner.RunTask(ctx, t)
 	}
+	if v.back != nil {
+		o.Include = v.back.include
+	}
 	bind.Install(vm, o.Modules)
 	goroutine.Install(vm)
 	loader := dsl.Install(vm, o)
 	vm.Pristine()
-	prog, err := loader.LoadFile(ctx, v.file)
+	load := loader.LoadFile
+	if v.back != nil {
+		load = func(ctx context.Context, path string) (*dsl.Program, error) {
+			return loader.LoadSource(ctx, path, v.back.file(path))
+		}
+	}
+	prog, err := load(ctx, v.file)
 	if err != nil && r == nil {
 		_ = vm.Close()
 	}
@@ -299,7 +355,12 @@ func (v *invocation) arguments(sec *secrets) (map[string]any, any, error) {
 	params := map[string]any{}
 	if f := v.flags.values; f != "" {
 		var err error
-		if values, err = sec.readValues(f); err != nil {
+		if v.back != nil {
+			v.valuesText = v.back.values
+		} else if v.valuesText, err = os.ReadFile(f); err != nil {
+			return nil, nil, fmt.Errorf("read values: %w", err)
+		}
+		if values, err = sec.readValues(f, v.valuesText); err != nil {
 			return nil, nil, err
 		}
 		if m, ok := values.(map[string]any); ok {
@@ -341,6 +402,13 @@ func (v *invocation) chosen(prog *dsl.Program) (*dsl.Workflow, error) {
 	switch {
 	case v.workflow != "" && v.what != "run":
 		return nil, fmt.Errorf("%s has no workflow %q; it has %s", v.file, v.workflow, strings.Join(names, ", "))
+	}
+	if v.workflow != "" {
+		if err := v.stackArgument(); err != nil {
+			return nil, err
+		}
+	}
+	switch {
 	case len(prog.Workflows) == 1:
 		return prog.Workflows[0], nil
 	case len(prog.Workflows) > 1:
@@ -354,8 +422,11 @@ func (v *invocation) options(dir string, params map[string]any, values any) runn
 		RunID: newRunID(time.Now()), Emit: newEventRedactor(v.app.redactor(), v.handle).handle, Secret: v.app.secrets.find, HostsByDefault: v.onHosts, DefaultPattern: v.flags.hosts,
 		Limit: v.flags.limit, AllowEmpty: v.flags.allowEmpty, Tags: v.flags.tags, SkipTags: v.flags.skipTags, StartAt: v.flags.startAt,
 		Forks: v.flags.forks, Check: v.flags.check, NoNested: v.flags.noNested, Params: params, Values: values, Root: dir,
-		Modules: v.modules(), State: v.state.do, Require: dsl.Libraries(dir),
+		Modules: v.modules(), State: v.values.do, Require: v.libraries(dir),
 		Render: template.Render,
+	}
+	if !v.looks() {
+		o.Pending = pendingHandlers{v.state}
 	}
 	if v.fleet.inv != nil {
 		o.Hosts = fleetHosts{v.fleet}
@@ -381,7 +452,7 @@ func (v *invocation) openShow() error {
 	a := v.app
 	o := render.Options{
 		Color: color(a.stdout), Interactive: color(a.stdout), Verbosity: v.flags.verbosity, Diff: v.flags.diff || v.flags.check,
-		Fold: inventory.Fold, Stack: render.Stack{Name: v.stackName()},
+		Fold: inventory.Fold, Stack: v.stack,
 	}
 	if f, ok := a.stdout.(*os.File); ok && terminal(f) {
 		if w, h, err := term.GetSize(int(f.Fd())); err == nil {
@@ -389,6 +460,9 @@ func (v *invocation) openShow() error {
 		}
 	}
 	var err error
+	if v.newShow == nil {
+		v.newShow = a.newShow
+	}
 	if v.newShow != nil {
 		v.show, err = v.newShow(o)
 		return err
@@ -398,13 +472,6 @@ func (v *invocation) openShow() error {
 		return fmt.Errorf("--%w", err)
 	}
 	return nil
-}
-
-func (v *invocation) stackName() string {
-	if v.flags.stack != "" {
-		return v.flags.stack
-	}
-	return "default"
 }
 
 // handle gives each event to the renderer and keeps what the exit code needs.
@@ -426,6 +493,7 @@ func (v *invocation) handle(e event.Event) {
 	if v.planning != nil {
 		v.planning.event(e)
 	}
+	v.summary.add(e)
 	if v.record != nil {
 		v.record.Event(e)
 	}

@@ -277,15 +277,12 @@ func passwordFile(ctx context.Context, path string) (string, error) {
 	return strings.TrimSpace(string(data)), nil
 }
 
-// readValues reads a file for the global values, with !vault and !secret, or
+// readValues reads the text of a file for the global values, with !vault and !secret, or
 // encrypted as a whole.
-func (s *secrets) readValues(path string) (any, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read values: %w", err)
-	}
+func (s *secrets) readValues(path string, text []byte) (any, error) {
 	whole := vault.Is(text)
 	if whole {
+		var err error
 		if text, err = s.OpenFile(text); err != nil {
 			return nil, fmt.Errorf("read values %s:1: %w", path, err)
 		}

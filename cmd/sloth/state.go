@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/state"
+	"github.com/sloth-runner/sloth/state/stack"
 	"github.com/sloth-runner/sloth/state/values"
 )
 
@@ -18,6 +19,8 @@ type stateAccess struct {
 	flags *runFlags
 	what  string
 	check bool // writes go to a layer that is thrown away
+	stack string
+	from  *stateAccess // whose store it is; nil: its own
 
 	once  sync.Once
 	err   error
@@ -29,25 +32,40 @@ type stateAccess struct {
 const lockPatience = 30 * time.Second
 
 func (s *stateAccess) open() {
-	place, err := s.app.findState(s.dir)
-	if err != nil {
+	if s.from != nil {
+		s.from.once.Do(s.from.open)
+		s.store, s.err = s.from.store, s.from.err
+	} else if place, err := s.app.findState(s.dir); err != nil {
 		s.err = err
+	} else {
+		s.store = s.app.openStore(place, s.what, s.flags.waitLock)
+	}
+	if s.err != nil {
 		return
 	}
-	s.store = s.app.openStore(place, s.what, s.flags.waitLock)
-	stack := s.flags.stack
-	if stack == "" {
-		stack = defaultStack(s.dir)
-	}
-	s.vals = values.New(s.store, stack)
+	s.vals = values.New(s.store, s.stack)
 	s.vals.Who = s.app.whoLocks(s.what)
 	if s.check {
 		s.vals = values.Plan(s.vals)
 	}
 }
 
-// defaultStack is what a script's values belong to where no stack is named.
-func defaultStack(dir string) string { return "default@" + dir }
+// share gives another access to the same store and stack; with check its writes
+// are thrown away.
+func (s *stateAccess) share(check bool) *stateAccess {
+	return &stateAccess{app: s.app, dir: s.dir, flags: s.flags, what: s.what, check: check, stack: s.stack, from: s}
+}
+
+// stacks are those of the store.
+func (s *stateAccess) stacks() (*stack.Stacks, error) {
+	s.once.Do(s.open)
+	if s.err != nil {
+		return nil, s.err
+	}
+	all := stack.New(s.store)
+	all.Who = s.app.whoLocks(s.what)
+	return all, nil
+}
 
 // whoLocks is what others read who wait for a lock of this process.
 func (a *app) whoLocks(what string) string {
@@ -80,6 +98,9 @@ func (s *stateAccess) close() {
 	defer cancel()
 	if err := s.vals.Close(ctx); err != nil {
 		fmt.Fprintln(s.app.stderr, "sloth: give back locks:", err)
+	}
+	if s.from != nil {
+		return
 	}
 	if err := s.store.Close(); err != nil {
 		fmt.Fprintln(s.app.stderr, "sloth: close the state:", err)

@@ -70,8 +70,10 @@ func (x *stateCommand) run(fn func(ctx context.Context, args []string) error) fu
 			return err
 		}
 		stack := x.stack
-		if stack == "" && !x.global {
-			stack = defaultStack(dir)
+		if !x.global {
+			if stack, err = x.app.stackOf(stack, dir); err != nil {
+				return err
+			}
 		}
 		what := strings.TrimPrefix(c.CommandPath(), programName()+" ")
 		x.store = x.app.openStore(x.place, what, x.waitLock)

@@ -37,6 +37,8 @@ type Options struct {
 	// Env surrounds the module calls at the top level of a file, unless the
 	// context of LoadFile brings one.
 	Env *bind.Env
+	// Include reads a file for include; nil: from the disk.
+	Include func(path string) ([]byte, error)
 	// Secret finds a secret while a file is read without effects; nil: all are
 	// empty, which is enough to check a file.
 	Secret func(ctx context.Context, name string) (string, error)
@@ -65,6 +67,10 @@ func Install(vm *engine.VM, o Options) *Loader {
 		runTask: o.RunTask, prompt: o.Prompt, pause: o.Pause, modules: o.Modules,
 		include: includeFile, workflow: true,
 	})
+	l.w.read = readSource
+	if o.Include != nil {
+		l.w.read = o.Include
+	}
 	return l
 }
 
@@ -239,7 +245,7 @@ func (l *load) verdict(rets []lua.LValue) {
 func (w *world) source(ctx context.Context, how, name, from string) (string, []byte, error) {
 	if how == "include" {
 		path := includePath(name, from)
-		src, err := readSource(path)
+		src, err := w.read(path)
 		return path, src, err
 	}
 	require := w.vm.Options().Require
@@ -282,7 +288,7 @@ func includeFile(w *world, L *lua.LState) int {
 	if !done || len(args) > 0 {
 		var src []byte
 		err := engine.Block(L, func(context.Context) (err error) {
-			src, err = readSource(path)
+			src, err = w.read(path)
 			return err
 		})
 		if err != nil {

@@ -18,6 +18,7 @@ import (
 type world struct {
 	vm    *engine.VM
 	setup setup
+	read  func(path string) ([]byte, error) // for include
 
 	taskMeta, flowMeta, thisMeta      *lua.LTable
 	methods, flowMethods, thisMethods map[string]*lua.LFunction

@@ -45,7 +45,9 @@ type Run struct {
 
 	Hosts   map[string]Counts `json:"hosts"`
 	Outputs map[string]any    `json:"outputs"`
-	Tasks   string            `json:"tasks,omitempty"` // the text with its results
+	// Few results are here, many are in the text Tasks.
+	Results []Result `json:"results,omitempty"`
+	Tasks   string   `json:"tasks,omitempty"`
 }
 
 // Source is a file that a script consists of.
@@ -115,6 +117,9 @@ func readRun(e state.Entry) (r Run, err error) {
 	return r, err
 }
 
+// fewResults is how many bytes of results are kept with the run itself.
+const fewResults = 32 << 10
+
 // maxOutputs bounds what a stack keeps of outputs, in bytes of JSON.
 const maxOutputs = 256 << 10
 
@@ -126,7 +131,9 @@ func (s *Stacks) Record(ctx context.Context, r Run, results []Result, sources []
 	if err != nil {
 		return err
 	}
-	if r.Tasks, err = s.PutText(ctx, body); err != nil {
+	if len(body) <= fewResults {
+		r.Results = results
+	} else if r.Tasks, err = s.PutText(ctx, body); err != nil {
 		return err
 	}
 	for _, c := range sources {
@@ -226,7 +233,7 @@ func (s *Stacks) Find(ctx context.Context, name, id string) (Run, error) {
 // Results gives how the tasks of a run ended.
 func (s *Stacks) Results(ctx context.Context, r Run) ([]Result, error) {
 	if r.Tasks == "" {
-		return nil, nil
+		return r.Results, nil
 	}
 	text, err := s.Text(ctx, r.Tasks)
 	if err != nil {
