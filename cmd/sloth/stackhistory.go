@@ -90,7 +90,7 @@ func (x *stackCommand) again(ctx context.Context, r stack.Run, more ...string) e
 	})
 	args = append(args, "--stack="+r.Stack)
 	again := newRoot(x.app)
-	x.app.args = append(args, more...)
+	x.app.args = slices.Concat(args, more)
 	again.SetArgs(x.app.args)
 	return again.ExecuteContext(ctx)
 }
