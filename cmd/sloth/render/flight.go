@@ -104,6 +104,12 @@ func (f *flight) last(message string) []string {
 	return f.tail
 }
 
+// said reports whether the last lines it printed are those of a message.
+func (f *flight) said(message []string) bool {
+	n := min(len(message), maxTail)
+	return n > 0 && len(f.tail) >= n && slices.Equal(message[len(message)-n:], f.tail[len(f.tail)-n:])
+}
+
 // changed notes one change, with its difference where that is wanted.
 func (f *flight) changed(e event.Called, withDiff bool, p painter) {
 	what := e.Message

@@ -58,7 +58,7 @@ func (t *text) flightLine(f *flight, now time.Time) string {
 	if took := now.Sub(f.start); took >= time.Second {
 		s += "  " + duration(took.Truncate(time.Second/10))
 	}
-	if n := len(f.tail); n > 0 {
+	if n := len(f.tail); n > 0 && t.o.Verbosity < 1 { // else it stands above already
 		s += "  " + t.p.dim(cut(strings.ReplaceAll(f.tail[n-1], "\t", " "), t.o.Width-3-columns(s)))
 		return s
 	}

@@ -41,7 +41,7 @@ type Options struct {
 	// Size asks the terminal for columns and lines before each drawing; nil:
 	// it stays as it is.
 	Size      func() (width, height int)
-	Verbosity int  // 1: what did not change too, with outputs; 2: all that commands print
+	Verbosity int  // 1: what did not change too, with outputs, and what commands print, as it comes; 2: calls that changed nothing
 	Diff      bool // show the difference of each change
 	Stack     Stack
 	// Fold shortens a list of hosts for people, such as to web-[01-12]. nil

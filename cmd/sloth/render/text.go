@@ -273,7 +273,7 @@ func (t *text) level(level, s string) string {
 func (t *text) output(e event.Output) {
 	f := t.flight(e.Where)
 	complete := f.add(e.Stream, e.Data)
-	if t.o.Verbosity < 2 {
+	if t.o.Verbosity < 1 {
 		return
 	}
 	prefix := t.prefix(e.Where)
@@ -284,11 +284,16 @@ func (t *text) output(e event.Output) {
 
 func (t *text) called(e event.Called) {
 	f := t.flight(e.Where)
+	if rest := f.rest(); t.o.Verbosity >= 1 { // the command has ended: what comes next is another's
+		for _, l := range rest {
+			t.print(t.prefix(e.Where) + l)
+		}
+	}
 	if e.Changed {
 		f.changed(e, t.o.Diff, t.p)
 		return
 	}
-	if t.o.Verbosity >= 3 {
+	if t.o.Verbosity >= 2 {
 		t.print(t.prefix(e.Where) + t.p.dim(strings.TrimSpace("unchanged: "+Name(e.Function)+" "+place(e.File, e.Line)+" "+Name(e.Message))))
 	}
 }
@@ -307,7 +312,7 @@ func (t *text) taskDone(d event.TaskDone) {
 	t.done++
 	t.tally.add(d)
 	f := t.flight(d.Where)
-	if t.o.Verbosity >= 2 {
+	if t.o.Verbosity >= 1 {
 		for _, l := range f.rest() {
 			t.print(t.prefix(d.Where) + l)
 		}
@@ -332,6 +337,9 @@ func (t *text) taskDone(d event.TaskDone) {
 // explain fills in what is to be said about a result.
 func (t *text) explain(g *group, d event.TaskDone, f *flight) {
 	message := lines(d.Message)
+	if t.o.Verbosity >= 1 && f.said(message) {
+		message = nil
+	}
 	first := ""
 	if len(message) > 0 {
 		first = message[0]
@@ -365,7 +373,7 @@ func (t *text) explain(g *group, d event.TaskDone, f *flight) {
 }
 
 // maxMessage and maxTail are lines; a person scrolls back for more, or asks
-// with -vv.
+// with -v.
 const (
 	maxMessage = 40
 	maxTail    = 12
@@ -393,7 +401,7 @@ func (t *text) failure(g *group, e event.Failure, f *flight) []string {
 		}
 		out = append(out, t.p.cyan(l))
 	}
-	if t.o.Verbosity < 2 && f != nil {
+	if t.o.Verbosity < 1 && f != nil {
 		for _, l := range f.last(e.Message) {
 			out = append(out, t.p.dim(t.look.bar+" "+l))
 		}
