@@ -21,7 +21,7 @@ GOLANGCI := v2.15.0
 # Folder with the specification's inputs and the lab; tests that need it skip without.
 SHARED  ?= $(wildcard ../shared)
 
-.PHONY: help build shims native demo deps test lint gen check-gen size fuzz bench clean
+.PHONY: help build shims native demo deps test lint gen check-gen size lab fuzz bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ check-gen: gen ## fail when generated files are out of date
 
 size: shims ## fail when a shim is over its budget or links what it must not
 	@docs/ci/size.sh $(EMBED) bin/shims
+
+lab: native ## the sites of examples/ on booted hosts (root; needs the lab)
+	@SLOTH_SHARED='$(abspath $(SHARED))' docs/ci/lab.sh
 
 fuzz: ## every fuzz target for a minute
 	@docs/ci/fuzz.sh 60s

@@ -3,6 +3,8 @@ package pkg
 import (
 	"context"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +47,24 @@ func (apt) installed(ctx context.Context, v facts.Viewer, names []string) (map[s
 func (apt) candidates(ctx context.Context, v facts.Viewer, names []string) (map[string]string, error) {
 	text, err := ask(ctx, v, nil, append([]string{"apt-cache", "policy", "--"}, names...)...)
 	return parsePolicy(text), err
+}
+
+// aptUnwritten keeps a question of a plan from writing apt's own caches. It costs
+// apt a second to do without, so it may use those that are up to date.
+func aptUnwritten(v facts.Viewer, argv []string) []string {
+	if !v.Planned() || argv[0] != "apt-cache" && argv[0] != "apt-get" {
+		return argv
+	}
+	cache, err := v.Stat("/var/cache/apt/pkgcache.bin")
+	for _, source := range []string{aptLists, "/var/lib/dpkg/status", "/etc/apt/sources.list", "/etc/apt/sources.list.d"} {
+		if st, missing := v.Stat(source); missing == nil && err == nil && st.MTime >= cache.MTime {
+			err = fs.ErrNotExist // as good as none
+		}
+	}
+	if err == nil {
+		return argv
+	}
+	return slices.Concat(argv[:1], []string{"-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache="}, argv[1:])
 }
 
 // parsePolicy reads apt-cache policy:

@@ -172,7 +172,7 @@ var anyCode = []int{-1}
 func ask(ctx context.Context, v facts.Viewer, accept []int, argv ...string) (string, error) {
 	w := waiter{ctx: ctx, patience: patience(ctx)}
 	for {
-		a, err := v.Query(ctx, argv...)
+		a, err := v.Query(ctx, aptUnwritten(v, argv)...)
 		if err != nil {
 			return "", err
 		}

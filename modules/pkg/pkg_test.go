@@ -2,6 +2,7 @@ package pkg
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
@@ -304,3 +306,48 @@ func TestRealDatabase(t *testing.T) {
 		t.Errorf("%v, %v", p, err)
 	}
 }
+
+// A question of a plan must not make apt write its caches, unless they are up
+// to date and nothing is written anyway.
+func TestPlanLeavesTheCachesOfApt(t *testing.T) {
+	root := t.TempDir()
+	write := func(name string, age time.Duration) {
+		t.Helper()
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chtimes(path, when, when)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	real := rooted{Viewer: machine.New(), root: root}
+	plan := rooted{Viewer: machine.NewOverlay(machine.New()), root: root}
+	argv := []string{"apt-cache", "policy", "--", "nginx"}
+	const without = "apt-cache -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= policy -- nginx"
+	check := func(what string, v facts.Viewer, want string) {
+		t.Helper()
+		if got := strings.Join(aptUnwritten(v, argv), " "); got != want {
+			t.Errorf("%s: %q", what, got)
+		}
+	}
+	check("no plan", real, strings.Join(argv, " "))
+	check("no cache", plan, without)
+	write("var/lib/dpkg/status", time.Hour)
+	write("var/cache/apt/pkgcache.bin", time.Minute)
+	check("a cache that is up to date", plan, strings.Join(argv, " "))
+	write("var/lib/dpkg/status", 0)
+	check("a cache that is old", plan, without)
+	if got := aptUnwritten(plan, []string{"dpkg-query", "-W"}); len(got) != 2 {
+		t.Errorf("another program: %q", got)
+	}
+}
+
+// rooted looks for files below root.
+type rooted struct {
+	facts.Viewer
+	root string
+}
+
+func (r rooted) Stat(path string) (facts.FileInfo, error) { return r.Viewer.Stat(r.root + path) }
