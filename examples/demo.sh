@@ -60,7 +60,7 @@ say sloth plan -i hosts.yaml site.sloth
 say sloth apply -i hosts.yaml site.sloth
 "$sloth" apply -i "$dir/hosts.yaml" site.sloth
 say sloth apply -i hosts.yaml site.sloth '   # again'
-"$sloth" apply -i "$dir/hosts.yaml" --output json site.sloth >"$dir/second.json"
+"$sloth" apply -i "$dir/hosts.yaml" --output json site.sloth >"$dir/second.json" 2>"$dir/second.err"
 "$sloth" apply -i "$dir/hosts.yaml" site.sloth
 
 if ! grep -q '"changed": *false' "$dir/second.json"; then
