@@ -477,7 +477,9 @@ func (v *invocation) openShow() error {
 // handle gives each event to the renderer and keeps what the exit code needs.
 func (v *invocation) handle(e event.Event) {
 	if v.checks != nil {
-		e = v.checks.see(e)
+		if e = v.checks.see(e); e == nil {
+			return
+		}
 	}
 	switch x := e.(type) {
 	case event.RunStarted:
