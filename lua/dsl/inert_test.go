@@ -3,6 +3,7 @@ package dsl_test
 import (
 	"context"
 	"os"
+	"regexp"
 	"testing"
 
 	lua "github.com/yuin/gopher-lua"
@@ -109,5 +110,22 @@ func TestCallableAtTheTop(t *testing.T) {
 	p, err := newRig(t, dsl.Options{Inert: true}).load(t, `wait_for({ port = 80 })`)
 	if err != nil || p.Effects != 1 {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// What the documentation of the language shows is right.
+func TestLintDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/language.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)```lua\n(.*?)```").FindAllSubmatch(page, -1)
+	if len(blocks) < 3 {
+		t.Fatalf("%d blocks", len(blocks))
+	}
+	for _, b := range blocks {
+		if _, err := newRig(t, dsl.Options{Inert: true}).load(t, string(b[1])); err != nil {
+			t.Errorf("%v\n%s", err, b[1])
+		}
 	}
 }

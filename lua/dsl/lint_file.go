@@ -326,6 +326,10 @@ func (f *fileLint) call(e *ast.FuncCallExpr) {
 	case "pcall", "xpcall":
 		f.protected++
 		defer func() { f.protected-- }()
+	case "retry": // what it calls is there to do something
+		if f.depth == 0 && f.root {
+			f.effects++
+		}
 	case "type":
 		if len(e.Args) == 1 {
 			f.guard(e.Args[0])
