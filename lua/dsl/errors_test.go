@@ -170,7 +170,7 @@ site.sloth:5: file_ops.copy: unknown argument "dset"; did you mean "dest"?
 site.sloth:7: exec.run: unknown argument "timeuot"; did you mean "timeout"?`},
 		{"arguments that are written out", `
 task("a"):command(function()
-  file_ops.file({ path = "/srv", state = "directroy" })
+  file_ops.file({ path = "/srv", state = "direktory" })
   file_ops.copy({
     content = "x", dest = "/a",
     mode = 644,
@@ -195,7 +195,7 @@ task("a"):command(function()
   pcall(file_ops.copy, { mode = 644 })
   pcall(function() file_ops.copy({ content = "x", dest = "/a", mode = 644 }) end)
 end):build()`, `
-site.sloth:3: file_ops.file: state = "directroy": it must be one of file, present, absent, directory, link, hard, touch; did you mean "directory"?
+site.sloth:3: file_ops.file: state = "direktory": it must be one of file, present, absent, directory, link, hard, touch; did you mean "directory"?
 site.sloth:6: file_ops.copy: mode: mode 644 is decimal in Lua, which is not the octal meant; write "0644" or 0o644
 site.sloth:7: file_ops.copy: backup must be a boolean, not the text "maybe"
 site.sloth:9: pkg.install: unknown argument "stat"; did you mean "state"?
