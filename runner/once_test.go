@@ -18,6 +18,8 @@ import (
 	"github.com/sloth-runner/sloth/runner"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/runlog"
+	"github.com/sloth-runner/sloth/state/mem"
+	"github.com/sloth-runner/sloth/state/values"
 )
 
 // storms is how many runs the exactly-once tests make; SLOTH_STORMS sets another
@@ -352,4 +354,61 @@ workflow.define("w"):config({ hosts = "all" }):tasks({
 		}
 	}
 	got.endsOnce(4, 2)
+}
+
+// What a step asks of the controller happens once too: values are counted once,
+// and tasks that it has run elsewhere run once, whatever becomes of the links.
+func TestFault02CallsAreServedOnceThroughCuts(t *testing.T) {
+	f := newFleet(t, 3, sshdtest.Options{})
+	script := `
+local other = task("other"):delegate_to("h1"):command(function(this, params)
+  return exec.run("echo nested >> $HOME/nested").success, "", { n = 1 }
+end)
+local tasks = {}
+for i = 1, 10 do
+  tasks[i] = task("t" .. i):command(function()
+    local n = state.increment("count")
+    local ok = true
+    if i % 5 == 0 then ok = other:run() end
+    return ok and exec.run("echo " .. i .. " >> $HOME/lines").success
+  end):build()
+end
+workflow.define("calls"):config({ hosts = "all" }):tasks(tasks)`
+	f.run(script)
+	f.behindProxies()
+	root := t.TempDir()
+	for n := range storms(t, 4) {
+		f.forgetLines()
+		for _, s := range f.servers {
+			_ = os.RemoveAll(filepath.Join(s.Home, "nested")) // there, or not yet
+		}
+		f.store = mem.New()
+		f.runID = fmt.Sprintf("calls-%d", n)
+		rng := mrand.New(mrand.NewPCG(uint64(n), 3)) //nolint:gosec // the same storm at every run
+		for _, host := range f.order {
+			p := f.proxies[host]
+			second := rng.Int64N(2500) + 1
+			p.After(rng.Int64N(9000), faultproxy.ToClient, func(l *faultproxy.Link) {
+				l.Reset()
+				go p.CutAfter(second, faultproxy.ToServer)
+			})
+		}
+		got := f.run(script, f.recorded(root))
+		if got.code != 0 {
+			t.Fatalf("storm %d: exit code %d: %+v", n, got.code, got.bad())
+		}
+		for _, host := range f.order {
+			if l := f.hostLines(host); l != "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n" {
+				t.Fatalf("storm %d: %s has %q", n, host, l)
+			}
+		}
+		nested, err := os.ReadFile(filepath.Join(f.servers["h1"].Home, "nested"))
+		if err != nil || strings.Count(string(nested), "\n") != 6 {
+			t.Fatalf("storm %d: the nested task ran %q, %v", n, nested, err)
+		}
+		count, err := values.New(f.store, "test").Do(t.Context(), "get", []any{"count"})
+		if err != nil || fmt.Sprint(count[0]) != "30" {
+			t.Fatalf("storm %d: counted %v of 30, %v", n, count, err)
+		}
+	}
 }
