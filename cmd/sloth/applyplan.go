@@ -60,13 +60,24 @@ func (a *app) applyPlan(ctx context.Context, path string, args []string, given *
 		return withHint(fmt.Errorf("%s has what is unknown until applied:\n  %s", path, strings.Join(short(unknown), "\n  ")),
 			"Nothing was executed. --allow-unknown applies it nevertheless; what the plan does know is still held to it.")
 	}
-	flags, err := a.flagsOf(plan, given)
-	if err != nil {
-		return err
-	}
 	name, err := filepath.Abs(path)
 	if err != nil {
 		return err
+	}
+	more, err := givenFlags(given)
+	if err != nil {
+		return err
+	}
+	flags, err := a.flagsOf(plan, more)
+	if err != nil {
+		return err
+	}
+	// The command is as good from another folder, for going on with the run.
+	a.args = []string{"apply", name}
+	for _, f := range more {
+		for _, value := range f.Values {
+			a.args = append(a.args, "--"+f.Name+"="+value)
+		}
 	}
 	if err := fromWhere(plan); err != nil {
 		return fmt.Errorf("go to where the plan was made: %w", err)
@@ -97,7 +108,7 @@ func short(list []string) []string {
 }
 
 // flagsOf are the flags that the plan was made with, and those given beside it.
-func (a *app) flagsOf(plan *saved.Plan, given *pflag.FlagSet) (*runFlags, error) {
+func (a *app) flagsOf(plan *saved.Plan, given []saved.Flag) (*runFlags, error) {
 	f := &runFlags{}
 	fs := pflag.NewFlagSet("plan", pflag.ContinueOnError)
 	f.add(fs, "o")
@@ -120,17 +131,36 @@ func (a *app) flagsOf(plan *saved.Plan, given *pflag.FlagSet) (*runFlags, error)
 	for _, rec := range plan.Flags {
 		errs = append(errs, set(rec.Name, rec.Values))
 	}
-	given.Visit(func(g *pflag.Flag) {
-		if fs.Lookup(g.Name) == nil {
-			return
+	for _, g := range given {
+		if fs.Lookup(g.Name) != nil {
+			errs = append(errs, set(g.Name, g.Values))
 		}
-		values := []string{g.Value.String()}
-		if list, ok := g.Value.(pflag.SliceValue); ok {
-			values = list.GetSlice()
-		}
-		errs = append(errs, set(g.Name, values))
-	})
+	}
 	return f, errors.Join(errs...)
+}
+
+// givenFlags are the flags of this command, with names of files that hold from
+// everywhere.
+func givenFlags(fs *pflag.FlagSet) ([]saved.Flag, error) {
+	flags := recordFlags(fs, nil)
+	var errs []error
+	abs := func(path string) string {
+		full, err := filepath.Abs(path)
+		errs = append(errs, err)
+		return full
+	}
+	for _, f := range flags {
+		for i, value := range f.Values {
+			label, file, labelled := strings.Cut(value, "@")
+			switch {
+			case f.Name == "plan-key" || f.Name == "vault-password-file" && !strings.HasPrefix(value, "~/"):
+				f.Values[i] = abs(value)
+			case f.Name == "vault-id" && labelled && file != "prompt" && !strings.HasPrefix(file, "~/"):
+				f.Values[i] = label + "@" + abs(file)
+			}
+		}
+	}
+	return flags, errors.Join(errs...)
 }
 
 // savedPlan is the plan that an invocation applies.

@@ -50,6 +50,22 @@ func addPlanKey(fs *pflag.FlagSet, key *string) {
 // command is to look, or are a plan's own.
 var unsaved = []string{"out", "plan-key", "output", "verbose", "detailed-exitcode", "check", "diff", "list-hosts", "list-tasks", "list-tags"}
 
+// recordFlags are the flags that were given, but for those named.
+func recordFlags(fs *pflag.FlagSet, without []string) []saved.Flag {
+	var out []saved.Flag
+	fs.Visit(func(f *pflag.Flag) {
+		if slices.Contains(without, f.Name) {
+			return
+		}
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = slices.Clone(list.GetSlice())
+		}
+		out = append(out, saved.Flag{Name: f.Name, Values: values})
+	})
+	return out
+}
+
 // savePlan has the run write a plan once its check has gone well.
 func (v *invocation) savePlan(path, keyFile string, fs *pflag.FlagSet) error {
 	secret, err := planKey(keyFile, true)
@@ -60,16 +76,7 @@ func (v *invocation) savePlan(path, keyFile string, fs *pflag.FlagSet) error {
 	if plan.Dir, err = os.Getwd(); err != nil {
 		return err
 	}
-	fs.Visit(func(f *pflag.Flag) {
-		if slices.Contains(unsaved, f.Name) {
-			return
-		}
-		values := []string{f.Value.String()}
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			values = list.GetSlice()
-		}
-		plan.Flags = append(plan.Flags, saved.Flag{Name: f.Name, Values: values})
-	})
+	plan.Flags = recordFlags(fs, unsaved)
 	v.planning = newPlanning(v, secret, plan.Salt)
 	v.finish = func(code int) error {
 		if code != exitOK {
