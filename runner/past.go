@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -264,8 +265,10 @@ func (r *Runner) identify(c *cell, host string) error {
 	}
 	if host == Local {
 		sum := sha256.New()
-		for _, f := range c.node.task.Callbacks() {
-			digest(sum.Write, f.Proto)
+		callbacks := c.node.task.Callbacks()
+		for _, name := range slices.Sorted(maps.Keys(callbacks)) {
+			_, _ = sum.Write([]byte(name))
+			digest(sum.Write, callbacks[name].Proto)
 		}
 		c.id = r.identity(c.node.task.Name, Local, "", sum.Sum(nil))
 		return nil

@@ -25,6 +25,7 @@ func newApply(a *app) *cobra.Command {
 				return a.resumeAsBefore(cmd.Context(), f.resume, f.rerunUnknown)
 			}
 			if saved.Is(args[0]) {
+				pf.only = f.check
 				return a.applyPlan(cmd.Context(), args[0], args[1:], cmd.Flags(), pf)
 			}
 			if pf.allowUnknown || pf.key != "" {

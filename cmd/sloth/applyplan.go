@@ -19,7 +19,7 @@ import (
 
 // beside are the flags that may be given with a plan. All others are in it.
 var beside = []string{
-	"allow-unknown", "plan-key", "output", "verbose", "diff", "resume", "rerun-unknown", "wait-lock", "reconnect-for", "forks", "timeout", "verify-shim",
+	"allow-unknown", "plan-key", "check", "output", "verbose", "diff", "resume", "rerun-unknown", "wait-lock", "reconnect-for", "forks", "timeout", "verify-shim",
 	"ask-pass", "ask-become-pass", "ask-vault-pass", "vault-password-file", "vault-id", "detailed-exitcode",
 }
 
@@ -27,6 +27,7 @@ var beside = []string{
 type planFlags struct {
 	key          string
 	allowUnknown bool
+	only         bool // --check: see whether the plan still fits
 }
 
 func (p *planFlags) add(fs *pflag.FlagSet) {
@@ -56,7 +57,7 @@ func (a *app) applyPlan(ctx context.Context, path string, args []string, given *
 	if err != nil {
 		return withHint(err, planHint(err))
 	}
-	if unknown := plan.Unknown(); len(unknown) > 0 && !pf.allowUnknown {
+	if unknown := plan.Unknown(); len(unknown) > 0 && !pf.allowUnknown && !pf.only {
 		return withHint(fmt.Errorf("%s has what is unknown until applied:\n  %s", path, strings.Join(short(unknown), "\n  ")),
 			"Nothing was executed. --allow-unknown applies it nevertheless; what the plan does know is still held to it.")
 	}
@@ -83,7 +84,7 @@ func (a *app) applyPlan(ctx context.Context, path string, args []string, given *
 		return fmt.Errorf("go to where the plan was made: %w", err)
 	}
 	v := &invocation{app: a, flags: flags, file: plan.File, workflow: plan.Workflow, onHosts: true, what: "apply"}
-	v.saved = &savedPlan{path: filepath.Base(name), plan: plan, secret: secret, allow: pf.allowUnknown}
+	v.saved = &savedPlan{path: filepath.Base(name), plan: plan, secret: secret, allow: pf.allowUnknown, only: pf.only}
 	v.planning = newPlanning(v, secret, plan.Salt)
 	return v.run(ctx)
 }
@@ -132,7 +133,7 @@ func (a *app) flagsOf(plan *saved.Plan, given []saved.Flag) (*runFlags, error) {
 		errs = append(errs, set(rec.Name, rec.Values))
 	}
 	for _, g := range given {
-		if fs.Lookup(g.Name) != nil {
+		if fs.Lookup(g.Name) != nil && g.Name != "check" {
 			errs = append(errs, set(g.Name, g.Values))
 		}
 	}
@@ -169,6 +170,7 @@ type savedPlan struct {
 	plan   *saved.Plan
 	secret []byte
 	allow  bool
+	only   bool
 }
 
 // applySaved repeats the check that made the plan, and applies it when nothing
@@ -180,6 +182,10 @@ func (v *invocation) applySaved(ctx context.Context, dir string, prog *dsl.Progr
 		if err != nil {
 			return err
 		}
+	}
+	if s.only {
+		fmt.Fprintf(v.app.stderr, "%s still fits\n", s.path)
+		return nil
 	}
 	// Local tasks of the check may have left their marks in that world.
 	v.planning = newPlanning(v, s.secret, s.plan.Salt)
@@ -261,4 +267,17 @@ func fold(list []saved.Difference) []string {
 		out = append(out, "  "+line)
 	}
 	return out
+}
+
+// answer asks a person once, though a plan reads its file more than once.
+func (v *invocation) answer(asked *int, name string, secret bool) (string, error) {
+	*asked++
+	if v.saved != nil && *asked <= len(v.answers) {
+		return v.answers[*asked-1], nil
+	}
+	text, err := v.app.ask(name+": ", secret)
+	if err == nil {
+		v.answers = append(v.answers, text)
+	}
+	return text, err
 }

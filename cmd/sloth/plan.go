@@ -22,6 +22,9 @@ func newPlan(a *app) *cobra.Command {
 		Example: "  sloth plan -i hosts.yaml site.sloth\n  sloth plan -i hosts.yaml site.sloth -o site.plan && sloth apply site.plan",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if saved.Is(args[0]) {
+				return withHint(fmt.Errorf("%s is a plan already", args[0]), fmt.Sprintf("sloth apply %s applies it; with --check it tells whether it still fits.", args[0]))
+			}
 			f.check, f.diff = true, true
 			v := &invocation{app: a, flags: f, file: args[0], onHosts: true, what: "plan"}
 			if len(args) == 2 {

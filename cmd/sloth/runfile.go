@@ -60,6 +60,7 @@ type invocation struct {
 	opens  *event.RunStarted // nil: the runner says it
 	change bool
 
+	answers  []string   // to prompts, in order
 	planning *planning  // what is written down of a check; nil: nothing
 	saved    *savedPlan // what is to be applied; nil: the file itself
 	// newShow makes another renderer than --output says; finish is called once
@@ -288,10 +289,11 @@ func (v *invocation) libraries(dir string) func(context.Context, string) ([]byte
 // load runs the file's top level: without effects where r is nil.
 func (v *invocation) load(ctx context.Context, params map[string]any, values any, r *runner.Runner) (*dsl.Program, *engine.VM, error) {
 	vm := v.newVM()
+	asked := 0
 	o := dsl.Options{
 		Params: params, Values: values, Modules: v.modules(), Inert: r == nil,
 		Prompt: func(_ context.Context, name string, secret bool) (string, error) {
-			text, err := v.app.ask(name+": ", secret)
+			text, err := v.answer(&asked, name, secret)
 			if secret && err == nil {
 				v.app.secrets.learn(name, text)
 			}

@@ -132,19 +132,23 @@ func (e *expecting) skipped() {
 // differs is what people read of a call that does not fit.
 func (e *expecting) differs(rec bind.Record, near int, hide bool) string {
 	place := placeOf(rec.Function, rec.File, rec.Line)
+	behind := ""
+	if from := e.plan.OpenFrom; !e.plan.Open && from >= 0 && (near < 0 || near >= from) {
+		behind = "\n  it follows something whose effect the plan does not know; --allow-unknown lets it differ"
+	}
 	if near < 0 {
-		return place + ": the plan has no such call in this step; it was not made"
+		return place + ": the plan has no such call in this step; it was not made" + behind
 	}
 	c := e.plan.Calls[near]
 	if c.Args != rec.Args {
-		return place + ": its arguments are not those of the plan; it was not made"
+		return place + ": its arguments are not those of the plan; it was not made" + behind
 	}
 	now := Lines(rec.Diff)
 	if hide {
 		now = Lines(rec.Diff.Hide())
 	}
 	return place + ": what it would change is not what was planned; it was not made\n" +
-		c.Against(Expected{Lines: now, Changed: rec.Changed})
+		c.Against(Expected{Lines: now, Changed: rec.Changed}) + behind
 }
 
 // Against puts what was planned above what is to be done now.
