@@ -76,6 +76,9 @@ func (a *app) applyPlan(ctx context.Context, path string, args []string, given *
 	// The command is as good from another folder, for going on with the run.
 	a.args = []string{"apply", name}
 	for _, f := range more {
+		if f.Name == "resume" || f.Name == "rerun-unknown" { // said anew each time
+			continue
+		}
 		for _, value := range f.Values {
 			a.args = append(a.args, "--"+f.Name+"="+value)
 		}
