@@ -98,7 +98,7 @@ func withMaster(ctx context.Context, address string, call func(ctx context.Conte
 		_ = k.Renew(ctx, l, agent.MethodRefresh)
 	}
 	err = call(ctx, l, address)
-	if why := l.Rejected(d.Certificate, time.Now()); err != nil && why != nil {
+	if why := l.Rejected(d.Certificate, time.Now(), err); err != nil && why != nil {
 		return why
 	}
 	return err

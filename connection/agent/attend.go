@@ -146,7 +146,7 @@ func (a *Agent) attend(ctx context.Context, master string) (up bool, err error) 
 		err = stream.RecvMsg(&m)
 	}
 	if err != nil {
-		if why := link.Rejected(d.Certificate, time.Now()); why != nil {
+		if why := link.Rejected(d.Certificate, time.Now(), err); why != nil {
 			return false, clockIsTemporary(why)
 		}
 		return false, a.ended(ctx, master, err)

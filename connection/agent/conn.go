@@ -80,7 +80,7 @@ func (c *Conn) reach(ctx context.Context, d *Dialer) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if why := c.link.Rejected(d.Certificate, time.Now()); why != nil {
+		if why := c.link.Rejected(d.Certificate, time.Now(), err); why != nil {
 			return named(why, c.name)
 		}
 		return c.explain("reach the agent "+c.name, err)

@@ -13,12 +13,17 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/agent/pki"
 )
+
+// rejectedWait is how long the reason of an end may take to arrive after it.
+const rejectedWait = time.Second
 
 // connectLimit is how long one attempt to reach a master may take.
 const connectLimit = 10 * time.Second
@@ -47,18 +52,15 @@ type Link struct {
 type witness struct {
 	net.Conn
 	clock time.Time // the master's, when it was dialled
-	mu    sync.Mutex
+	once  sync.Once
+	ended chan struct{} // closed when err is set
 	err   error
 }
 
 func (w *witness) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err != nil {
-		w.mu.Lock()
-		if w.err == nil {
-			w.err = err
-		}
-		w.mu.Unlock()
+		w.once.Do(func() { w.err = err; close(w.ended) })
 	}
 	return n, err
 }
@@ -77,7 +79,7 @@ func (d *Dialer) Dial(ctx context.Context) (*Link, error) {
 	if err != nil {
 		return nil, dialError(op, err)
 	}
-	l := &Link{address: d.Address, seen: &witness{}}
+	l := &Link{address: d.Address, seen: &witness{ended: make(chan struct{})}}
 	conn := tls.Client(raw, d.config(l))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
@@ -217,13 +219,19 @@ func handshakeError(op string, err error) error {
 	return e
 }
 
-// Rejected says why a master ended the connection after the handshake, if that
-// is known: in TLS 1.3 it judges our certificate when we believe to be through.
-func (l *Link) Rejected(own *tls.Certificate, now time.Time) error {
-	l.seen.mu.Lock()
-	err := l.seen.err
-	l.seen.mu.Unlock()
-	if err == nil || !strings.Contains(err.Error(), "tls: ") {
+// Rejected says why a master ended the connection after the handshake, which a
+// call noticed as err, if that was for our certificate: in TLS 1.3 it judges our certificate when we believe to be through.
+func (l *Link) Rejected(own *tls.Certificate, now time.Time, err error) error {
+	var c *connection.Error
+	if status.Code(err) != codes.Unavailable && !(errors.As(err, &c) && c.Class == connection.ClassTCP) {
+		return nil
+	}
+	select {
+	case <-l.seen.ended:
+	case <-time.After(rejectedWait): // a write may fail before the reason was read
+		return nil
+	}
+	if err = l.seen.err; err == nil || !strings.Contains(err.Error(), "tls: ") {
 		return nil
 	}
 	e := &connection.Error{Class: connection.ClassAuth, Op: "connect to the master " + l.address, Err: errors.New("it does not accept our certificate: " + strings.TrimPrefix(err.Error(), "remote error: tls: ")),

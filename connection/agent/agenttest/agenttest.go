@@ -3,8 +3,10 @@ package agenttest
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,7 +49,7 @@ func Start(t testing.TB, o master.Options) *Master {
 	m.Options.Log = func(format string, args ...any) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		m.lines = append(m.lines, format)
+		m.lines = append(m.lines, fmt.Sprintf(format, args...))
 	}
 	m.Run()
 	t.Cleanup(m.Stop)
@@ -180,7 +182,7 @@ func (m *Master) StartAgent(k *agent.Keep, name, address string) *Agent {
 		Log: func(format string, args ...any) {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			a.log = append(a.log, format)
+			a.log = append(a.log, fmt.Sprintf(format, args...))
 		},
 	})
 	var ctx context.Context
@@ -224,7 +226,9 @@ func (m *Master) Await(name, state string) {
 			}
 		}
 		if time.Now().After(end) {
-			m.t.Fatalf("agent %s is not %s: %+v", name, state, m.Agents())
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.t.Fatalf("agent %s is not %s: %+v\n%s", name, state, m.Agents(), strings.Join(m.lines, "\n"))
 		}
 	}
 }

@@ -261,6 +261,8 @@ func (m *Master) join(c *caller, l *link) error {
 		return status.Error(codes.Unavailable, "this identity is connected already")
 	}
 	m.links[l.name] = l
+	close(m.joined)
+	m.joined = make(chan struct{})
 	return nil
 }
 

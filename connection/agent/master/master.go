@@ -61,6 +61,8 @@ type Master struct {
 	calls map[*call]struct{}  // streams under way, to be ended when their right is gone
 	ready atomic.Bool
 
+	joined chan struct{} // closed, and made anew, when an agent comes
+
 	copies sync.WaitGroup // goroutines that end with streams
 }
 
@@ -99,7 +101,7 @@ func New(o Options) (*Master, error) {
 	}
 	m := &Master{
 		o: o, store: s, now: o.Now, log: o.Log, started: o.Now(),
-		links: map[string]*link{}, opens: map[string]*opening{}, calls: map[*call]struct{}{},
+		joined: make(chan struct{}), links: map[string]*link{}, opens: map[string]*opening{}, calls: map[*call]struct{}{},
 		enrolments:    rate{burst: float64(o.EnrolBurst), per: time.Second, most: 10_000},
 		allEnrolments: rate{burst: float64(o.EnrolBurstAll), per: time.Second / 20, most: 1},
 		loud:          rate{burst: 5, per: 10 * time.Second, most: 1000},
@@ -134,7 +136,7 @@ func (m *Master) AuditFile() string { return filepath.Join(m.o.Dir, "audit.log")
 // Serve answers on l until ctx ends. Agents are told to come back.
 func (m *Master) Serve(ctx context.Context, l net.Listener) error {
 	s := grpc.NewServer(
-		grpc.Creds(credentials.NewTLS(m.tls())),
+		grpc.Creds(handshakes{credentials.NewTLS(m.tls())}),
 		grpc.ForceServerCodecV2(agent.Codec{}),
 		grpc.MaxRecvMsgSize(agent.MaxMessage), grpc.MaxSendMsgSize(agent.MaxMessage),
 		grpc.MaxConcurrentStreams(2000), grpc.MaxHeaderListSize(16<<10), grpc.ConnectionTimeout(10*time.Second),
@@ -271,14 +273,28 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
+// counted is a connection that the gate let in.
 type counted struct {
 	net.Conn
 	leave func()
+	life  *time.Timer // of a stranger
+	held  atomic.Bool // Close is not meant yet
 }
 
 func (c *counted) Close() error {
+	if c.held.Load() {
+		return nil
+	}
 	c.leave()
 	return c.Conn.Close()
+}
+
+// CloseWrite ends our direction.
+func (c *counted) CloseWrite() error {
+	if t, ok := c.Conn.(*net.TCPConn); ok {
+		return t.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // Listen opens the port, and says what to do where that fails.

@@ -30,7 +30,7 @@ func (m *Master) reach(s grpc.ServerStream) error {
 	if err := s.RecvMsg(&q); err != nil {
 		return err
 	}
-	l, err := m.find(c, q.Agent)
+	l, err := m.await(s.Context(), c, q.Agent)
 	m.audit(c, agent.MethodReach, q.Agent, err)
 	if err != nil {
 		return err
@@ -53,6 +53,35 @@ func (m *Master) reach(s grpc.ServerStream) error {
 
 func gone(l *link) error {
 	return status.Error(codes.Unavailable, "the link to the agent broke: "+status.Convert(context.Cause(l.ctx)).Message())
+}
+
+// comeback is how long a controller waits for an agent that was there lately,
+// as after a restart of the master.
+const comeback = 8 * time.Second
+
+// await is find for an agent that may be about to come back.
+func (m *Master) await(ctx context.Context, c *caller, name string) (*link, error) {
+	limit := time.NewTimer(comeback)
+	defer limit.Stop()
+	for {
+		m.mu.Lock()
+		joined := m.joined
+		m.mu.Unlock()
+		l, err := m.find(c, name)
+		if status.Code(err) != codes.Unavailable {
+			return l, err
+		}
+		if r, ok := m.store.agent(name); !ok || m.stateOf(&r) == agent.StateLost {
+			return nil, err
+		}
+		select {
+		case <-joined:
+		case <-limit.C:
+			return nil, err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // find is the link of an agent that a user may reach.
