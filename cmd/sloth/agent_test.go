@@ -65,9 +65,9 @@ func newMeeting(t *testing.T, agents int, script string) *meeting {
 		m.agents, m.logs = append(m.agents, nil), append(m.logs, nil)
 		m.await("a token", func() bool {
 			code, out := m.sloth("agent", "token", m.name(i), "--master", m.address())
-			return code == 0 && os.WriteFile(filepath.Join(m.dir, "token"), []byte(strings.Split(out, "\n")[0]), 0o600) == nil
+			return code == 0 && os.WriteFile(filepath.Join(m.dir, "token-"+m.name(i)), []byte(strings.Split(out, "\n")[0]), 0o600) == nil
 		})
-		m.startAgent(i, "--token-file", filepath.Join(m.dir, "token"))
+		m.startAgent(i, "--token-file", filepath.Join(m.dir, "token-"+m.name(i)))
 		inv += fmt.Sprintf("    %s: {connection: agent, sloth_master: %q}\n", m.name(i), m.address())
 	}
 	if err := os.WriteFile(filepath.Join(m.dir, "hosts.yaml"), []byte(inv), 0o600); err != nil {
@@ -161,6 +161,7 @@ func TestAgentsExactlyOnce(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		var did []string
+		began := time.Now()
 		limit := time.After(2 * time.Minute)
 		for storm := 0; ; storm++ {
 			var err error
@@ -211,7 +212,7 @@ func TestAgentsExactlyOnce(t *testing.T) {
 				t.Errorf("round %d, after %v: %s has\n%s", round, did, m.name(i), got)
 			}
 		}
-		t.Logf("round %d: %v", round, did)
+		t.Logf("round %d: %v in %s", round, did, time.Since(began).Round(time.Millisecond))
 	}
 }
 

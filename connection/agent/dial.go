@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -202,7 +203,7 @@ func dialError(op string, err error) error {
 }
 
 func handshakeError(op string, err error) error {
-	e := &connection.Error{Class: connection.ClassAuth, Op: op, Err: err, Hint: "Look at the master's log."}
+	e := &connection.Error{Class: connection.ClassTCP, Op: op, Err: err, Hint: "Does the master run there, and is this its port? Its log says more."}
 	var clock *ClockError
 	var record tls.RecordHeaderError
 	switch {
@@ -210,11 +211,15 @@ func handshakeError(op string, err error) error {
 		e.Err, e.Class = errOtherMaster, connection.ClassHostKey
 		e.Hint = "Is the address right? Where the master was set up anew, enrol again with a new token."
 	case errors.As(err, &clock):
-		e.Err, e.Hint = clock, "Set the clock that is wrong (timedatectl set-ntp true)."
+		e.Class, e.Err, e.Hint = connection.ClassAuth, clock, "Set the clock that is wrong (timedatectl set-ntp true)."
 	case errors.As(err, &record):
-		e.Err, e.Hint = errors.New("what answers there does not speak TLS"), "Is this the master's port?"
+		e.Class, e.Err, e.Hint = connection.ClassAuth, errors.New("what answers there does not speak TLS"), "Is this the master's port?"
 	case errors.Is(err, context.DeadlineExceeded):
-		e.Class, e.Err, e.Hint = connection.ClassTCP, errors.New("no TLS handshake in time"), "Is this the master's port?"
+		e.Err, e.Hint = errors.New("no TLS handshake in time"), "Is this the master's port?"
+	case errors.Is(err, io.EOF):
+		e.Err = errors.New("it hung up during the handshake")
+	case strings.Contains(err.Error(), "tls: "): // an alert has no type of its own
+		e.Class = connection.ClassAuth
 	}
 	return e
 }

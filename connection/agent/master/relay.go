@@ -52,6 +52,9 @@ func (m *Master) reach(s grpc.ServerStream) error {
 }
 
 func gone(l *link) error {
+	if errors.Is(context.Cause(l.ctx), context.Canceled) {
+		return status.Error(codes.Unavailable, "the link to the agent broke: its connection ended")
+	}
 	return status.Error(codes.Unavailable, "the link to the agent broke: "+status.Convert(context.Cause(l.ctx)).Message())
 }
 
