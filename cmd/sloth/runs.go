@@ -16,13 +16,14 @@ import (
 	"github.com/sloth-runner/sloth/inventory"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/runlog"
+	"github.com/sloth-runner/sloth/state/stack"
 	"github.com/spf13/cobra"
 )
 
 func newRuns(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "runs", Short: "Look at runs, watch them, stop them, go on with them", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
-	c.AddCommand(newRunsList(a), newRunsShow(a), newRunsAttach(a), newRunsStop(a), newRunsResume(a), newRunsPrune(a))
+	c.AddCommand(newRunsList(a), newRunsShow(a), newRunsDiff(a), newRunsAttach(a), newRunsStop(a), newRunsResume(a), newRunsPrune(a))
 	return c
 }
 
@@ -38,11 +39,11 @@ func runState(s *runlog.Story) string {
 }
 
 func newRunsList(a *app) *cobra.Command {
-	var output string
+	var output, only string
 	var limit int
 	c := &cobra.Command{
 		Use: "list", Short: "List runs, the newest last", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			root, err := runsHome()
 			if err != nil {
 				return err
@@ -50,9 +51,6 @@ func newRunsList(a *app) *cobra.Command {
 			names, err := runlog.List(root)
 			if err != nil {
 				return err
-			}
-			if limit > 0 && len(names) > limit {
-				names = names[len(names)-limit:]
 			}
 			stories := make([]*runlog.Story, 0, len(names))
 			for _, n := range names {
@@ -63,36 +61,25 @@ func newRunsList(a *app) *cobra.Command {
 				}
 				stories = append(stories, s)
 			}
+			rows := a.runRows(c.Context(), stories, only)
+			if limit > 0 && len(rows) > limit {
+				rows = rows[len(rows)-limit:]
+			}
 			if output == "json" {
-				return writeRunsJSON(a, stories)
+				return writeRunsJSON(a, rows)
 			}
-			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "RUN\tBEGAN\tWHAT\tSTATE\tEXIT")
-			for _, s := range stories {
-				exit := "-"
-				if s.End != nil {
-					exit = fmt.Sprint(s.End.Code)
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s %s\t%s\t%s\n", s.Head.RunID, s.Head.Began.Format(time.DateTime), s.Head.What, filepath.Base(s.Head.File), runState(s), exit)
-			}
-			return w.Flush()
+			return a.printRunRows(rows)
 		},
 	}
 	c.Flags().StringVar(&output, "output", "", "`how`: text or json")
+	c.Flags().StringVar(&only, "stack", "", "only the runs of this `stack`")
 	c.Flags().IntVarP(&limit, "number", "n", 20, "how many; 0: all")
 	return c
 }
 
-func writeRunsJSON(a *app, stories []*runlog.Story) error {
-	type row struct {
-		runlog.Head
-		State string      `json:"state"`
-		PID   int         `json:"pid,omitempty"`
-		End   *runlog.End `json:"end"`
-	}
-	rows := make([]row, len(stories))
-	for i, s := range stories {
-		rows[i] = row{Head: s.Head, State: runState(s), PID: s.Running, End: s.End}
+func writeRunsJSON(a *app, rows []runRow) error {
+	if rows == nil {
+		rows = []runRow{}
 	}
 	enc := json.NewEncoder(a.stdout)
 	enc.SetIndent("", "  ")
@@ -120,25 +107,43 @@ func newRunsShow(a *app) *cobra.Command {
 	var output string
 	c := &cobra.Command{
 		Use: "show RUN", Short: "Show what a run did, step by step", Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			dir, s, err := findRun(args[0])
 			if err != nil {
-				return err
+				past, results, none := a.pastRun(c.Context(), args[0])
+				switch {
+				case none != nil:
+					return err
+				case output == "json":
+					past.Results = results
+					enc := json.NewEncoder(a.stdout)
+					enc.SetIndent("", "  ")
+					return enc.Encode(past)
+				}
+				return a.showPast(past, results)
 			}
 			if output == "json" {
 				enc := json.NewEncoder(a.stdout)
 				enc.SetIndent("", "  ")
 				return enc.Encode(s)
 			}
-			return showRun(a, dir, s)
+			past, _, none := a.pastRun(c.Context(), s.Head.RunID)
+			if none != nil {
+				past = stack.Run{}
+			}
+			return showRun(a, dir, s, past)
 		},
 	}
 	c.Flags().StringVar(&output, "output", "", "`how`: text or json")
 	return c
 }
 
-func showRun(a *app, dir string, s *runlog.Story) error {
-	fmt.Fprintf(a.stdout, "run      %s\ncommand  sloth %s\nin       %s\nby       %s\nbegan    %s\n", s.Head.RunID, strings.Join(s.Head.Argv, " "), s.Head.Dir, s.Head.Owner, s.Head.Began.Format(time.DateTime))
+func showRun(a *app, dir string, s *runlog.Story, past stack.Run) error {
+	fmt.Fprintf(a.stdout, "run      %s\n", s.Head.RunID)
+	if past.ID != "" {
+		a.showStack(past)
+	}
+	fmt.Fprintf(a.stdout, "command  sloth %s\nin       %s\nby       %s\nbegan    %s\n", strings.Join(s.Head.Argv, " "), s.Head.Dir, s.Head.Owner, s.Head.Began.Format(time.DateTime))
 	for _, r := range s.Resumed {
 		fmt.Fprintf(a.stdout, "resumed  %s by %s\n", r.Time.Format(time.DateTime), r.Owner)
 	}
@@ -310,7 +315,7 @@ func newRunsPrune(a *app) *cobra.Command {
 	var age time.Duration
 	c := &cobra.Command{
 		Use: "prune", Short: "Forget old runs", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(c *cobra.Command, _ []string) error {
 			root, err := runsHome()
 			if err != nil {
 				return err
@@ -327,10 +332,16 @@ func newRunsPrune(a *app) *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(a.stdout, "forgot %d runs, kept %d\n", len(before)-len(after), len(after))
-			return nil
+			return a.withStacks(c.Context(), "runs prune", &stackCommand{app: a}, func(ctx context.Context, s *stack.Stacks) error {
+				n, err := s.Prune(ctx, "", keep, time.Now().Add(-age))
+				if err == nil && n > 0 {
+					fmt.Fprintf(a.stdout, "forgot %d runs in the history of stacks\n", n)
+				}
+				return err
+			})
 		},
 	}
-	c.Flags().IntVar(&keep, "keep", keepRuns, "how many to keep")
+	c.Flags().IntVar(&keep, "keep", keepRuns, "how many to keep, here and of each stack")
 	c.Flags().DurationVar(&age, "older-than", keepRunFor, "forget those that are older")
 	return c
 }
