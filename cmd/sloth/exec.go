@@ -15,6 +15,7 @@ import (
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/inventory"
 	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/state/audit"
 	"github.com/spf13/cobra"
 )
 
@@ -31,11 +32,14 @@ type adhoc struct {
 	stream  bool
 	limit   time.Duration
 
+	audited string // what the audit log calls it; empty: nothing
+	matched []string
+
 	mu sync.Mutex // guards what is streamed
 }
 
 func newExec(a *app) *cobra.Command {
-	x := &adhoc{app: a, flags: &hostFlags{}}
+	x := &adhoc{app: a, flags: &hostFlags{}, audited: "exec"}
 	var module string
 	var moduleArgs []string
 	c := &cobra.Command{
@@ -45,7 +49,8 @@ func newExec(a *app) *cobra.Command {
   sloth exec all -m file_ops.stat path=/etc/hosts
   sloth exec all -b -m service -a 'name=nginx state=restarted'`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			defer func() { x.audit(cmd.Context(), err) }()
 			switch {
 			case module != "":
 				return x.callModule(cmd.Context(), args[0], module, append(moduleArgs, args[1:]...))
@@ -78,7 +83,23 @@ func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
 	x.fleet = fl
 	fl.master = x.master
 	fl.addAliases(pattern)
-	return fl.inv.Match(pattern, x.flags.limit)
+	hosts, err := fl.inv.Match(pattern, x.flags.limit)
+	if err == nil && x.audited != "" {
+		x.matched = hosts
+		x.app.note(audit.Entry{Action: x.audited + " began", Hosts: hosts})
+	}
+	return hosts, err
+}
+
+// audit notes how it ended.
+func (x *adhoc) audit(ctx context.Context, err error) {
+	if x.matched == nil {
+		return
+	}
+	code := codeOf(err)
+	if p, ok := x.app.note(audit.Entry{Action: x.audited + " ended", Hosts: x.matched, Outcome: outcomeOf(code), ExitCode: &code}); ok {
+		x.app.sealHere(ctx, p)
+	}
 }
 
 func (x *adhoc) run(ctx context.Context, pattern string) error {

@@ -209,6 +209,7 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	v.fleet.progress = func(host string, done, total int64) { r.Progress(host, "upload sloth-shim", done, total) }
 	stop := v.interrupts(r)
 	defer stop()
+	audited := v.auditRun(ctx)
 
 	start := time.Now()
 	var code int
@@ -240,9 +241,11 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	if e := v.closeRecord(v.left.Load()); err == nil {
 		err = e
 	}
+	v.summary.settle(code)
 	if !v.left.Load() {
 		v.recordInStack(ctx, vms...)
 	}
+	audited()
 	if e := v.show.Close(); err == nil {
 		err = e
 	}

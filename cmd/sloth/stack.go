@@ -13,6 +13,7 @@ import (
 
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/state"
+	"github.com/sloth-runner/sloth/state/audit"
 	"github.com/sloth-runner/sloth/state/stack"
 )
 
@@ -89,6 +90,13 @@ func (x *stackCommand) print(v any) error {
 	enc := json.NewEncoder(x.app.stdout)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+// note tells the audit log.
+func (x *stackCommand) note(ctx context.Context, action, name string) {
+	if p, ok := x.app.note(audit.Entry{Action: action, Stack: name, Outcome: "Success"}); ok {
+		x.app.seal(ctx, x.store, p)
+	}
 }
 
 // say tells people what was done, where they read.
@@ -328,6 +336,7 @@ made on hosts stays there.`,
 						return err
 					}
 				}
+				x.note(ctx, "stack delete", t.Name)
 				x.say("forgot the stack %s", t.Name)
 				return nil
 			})
@@ -356,6 +365,7 @@ func (x *stackCommand) rename() *cobra.Command {
 					return err
 				}
 			}
+			x.note(ctx, "stack rename", to)
 			x.say("the stack %s is called %s now", from, to)
 			return nil
 		}),
@@ -404,6 +414,7 @@ func (x *stackCommand) load() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("import %s: %w", args[0], err)
 			}
+			x.note(ctx, "stack import", t.Name)
 			x.say("made the stack %s of %s", t.Name, args[0])
 			return nil
 		}),

@@ -49,6 +49,14 @@ func (s *summary) add(e event.Event) {
 	}
 }
 
+// settle takes the exit code that the program ends with: the file itself may say
+// that it failed.
+func (s *summary) settle(code int) {
+	if s.end.ExitCode = code; code != exitOK && !s.end.Status.Bad() {
+		s.end.Status = event.Failed
+	}
+}
+
 func (s *summary) task(d event.TaskDone) {
 	s.changed = s.changed || d.Changed
 	if d.Host != "" {
