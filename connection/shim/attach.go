@@ -50,11 +50,17 @@ func (l *Lost) Unwrap() error { return l.Cause }
 // worthwhile reports whether coming back may help against err.
 func (s *Session) worthwhile(err error) bool {
 	s.mu.Lock()
-	closed := s.closed
+	leaving := s.leaving
 	s.mu.Unlock()
 	var c *connection.Error
-	return s.durable() && !closed && s.ctx.Err() == nil && !errors.Is(err, wire.ErrProtocol) && !errors.Is(err, errRefused) &&
+	return s.durable() && !leaving && s.ctx.Err() == nil && !errors.Is(err, wire.ErrProtocol) && !errors.Is(err, errRefused) &&
 		errors.As(err, &c) && (c.Class != connection.ClassShim || s.greeted() || s.cutOff())
+}
+
+func (s *Session) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // cutOff reports whether it was the connection that failed, whatever was being
@@ -86,7 +92,7 @@ func (s *Session) greeted() bool {
 // lives, else to what it left.
 func (s *Session) reattach(cause error, hash string) (*process, error) {
 	s.out.park()
-	if s.opt.Link != nil && cause != nil {
+	if s.opt.Link != nil && cause != nil && !s.isClosed() {
 		s.opt.Link(cause)
 	}
 	limit := s.opt.ReconnectFor
@@ -102,7 +108,7 @@ func (s *Session) reattach(cause error, hash string) (*process, error) {
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		p, err := s.back(ctx, cause, hash)
 		if err == nil {
-			if s.opt.Link != nil && cause != nil {
+			if s.opt.Link != nil && cause != nil && !s.isClosed() {
 				s.opt.Link(nil)
 			}
 			return p, nil
@@ -164,6 +170,9 @@ func (s *Session) back(ctx context.Context, cause error, hash string) (*process,
 	defer s.limit.Stop()
 	p, err := s.start(nil, hash, true)
 	attach := err == nil
+	if errors.Is(err, errNoRun) && s.isClosed() {
+		return nil, fmt.Errorf("%w: it has ended", errRefused) // there is nobody left to tell
+	}
 	if errors.Is(err, errNoRun) {
 		p, err = s.start(nil, hash, false)
 	}
@@ -274,8 +283,10 @@ func (s *Session) succeed(before, w wire.Welcome, cause error) {
 	defer s.mu.Unlock()
 	l := &Lost{Host: s.opt.Host, Found: w.Found, Cause: cause, Rebooted: before.BootID != "" && before.BootID != w.BootID}
 	l.Blind = len(w.Found) == 0 && (w.Records < s.records || w.Unkept != "" || before.Unkept != "")
+	// Where no worker had spoken and none has left anything, nothing was given.
+	fresh := before.PID == 0 && len(w.Found) == 0 && w.Records <= 1 && w.Unkept == ""
 	for id, p := range s.jobs {
-		if !p.sent {
+		if !p.sent || fresh && !p.adopted {
 			continue
 		}
 		delete(s.owed, id)
@@ -335,6 +346,9 @@ func (s *Session) retell(p *process, w wire.Welcome) error {
 		if err := p.wire.Send(s.ctx, wire.KindCancel, c); err != nil {
 			return err
 		}
+	}
+	if s.isClosed() {
+		return s.farewell(p.wire)
 	}
 	return nil
 }

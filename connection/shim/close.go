@@ -59,6 +59,18 @@ func (s *Session) Close() error {
 	return nil
 }
 
+// farewell tells a worker on a new link that everything has arrived and nothing
+// follows.
+func (s *Session) farewell(w *wire.Conn) error {
+	s.mu.Lock()
+	seq := s.seq
+	s.mu.Unlock()
+	if err := w.Send(s.ctx, wire.KindAck, wire.Ack{Seq: seq}); err != nil {
+		return err
+	}
+	return w.Send(s.ctx, wire.KindBye, nil)
+}
+
 func (s *Session) bye() {
 	select {
 	case <-s.started:

@@ -176,7 +176,7 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 	if o.Durable != nil && o.Durable.Resume {
 		s.adopt()
 		s.limit.Stop()
-		s.wg.Go(func() { s.run(nil, hash) })
+		s.wg.Go(func() { s.run(nil, nil, hash) })
 		return s, nil
 	}
 	stop := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
@@ -187,6 +187,10 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 	}
 	if err != nil {
 		s.limit.Stop()
+		if ctx.Err() == nil && s.worthwhile(err) {
+			s.wg.Go(func() { s.run(nil, err, hash) }) // the connection broke under the first command
+			return s, nil
+		}
 		if cause := context.Cause(s.ctx); cause != nil {
 			err = cause
 		}
@@ -206,7 +210,7 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 		_ = p.finish()
 		return nil, err
 	}
-	s.wg.Go(func() { s.run(p, hash) })
+	s.wg.Go(func() { s.run(p, nil, hash) })
 	return s, nil
 }
 
@@ -236,11 +240,13 @@ func (s *Session) hello(resume bool) wire.Hello {
 func (s *Session) durable() bool { return s.opt.Durable != nil && s.opt.Redial != nil }
 
 // run starts the worker and serves it until all is over, link after link.
-func (s *Session) run(p *process, hash string) {
+// Without a p there is no link yet: the one there was broke for cause, or this is
+// another controller's run.
+func (s *Session) run(p *process, cause error, hash string) {
 	defer close(s.ended)
 	var err error
 	if p == nil {
-		p, err = s.reattach(nil, hash)
+		p, err = s.reattach(cause, hash)
 		if err != nil {
 			s.cancel(err)
 			return
@@ -310,14 +316,11 @@ func (s *Session) follow(p *process) error {
 // why says how the session came to its end: err ended the reading, how the
 // process.
 func (s *Session) why(err, how error, p *process) error {
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
 	var c *connection.Error
 	var exit *connection.ExitError
 	switch {
-	case closed:
-		return wire.ErrClosed
+	case s.isClosed() && !(s.durable() && (!hungUp(err) || errors.As(how, &c))):
+		return wire.ErrClosed // and not a link that broke before the worker was told
 	case errors.As(err, &c):
 		return err
 	case errors.Is(err, wire.ErrProtocol):
