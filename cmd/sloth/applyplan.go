@@ -246,6 +246,9 @@ func (v *invocation) checkAgain(ctx context.Context, dir string, prog *dsl.Progr
 	}
 	differences := s.plan.Compare(now)
 	if len(differences) == 0 {
+		if err != nil {
+			_, _ = v.app.stderr.Write(said.Bytes())
+		}
 		return err
 	}
 	return withHint(fmt.Errorf("%s does not fit any more:\n%s", s.path, strings.Join(short(fold(differences)), "\n")), "Nothing was executed. Make a new plan.")

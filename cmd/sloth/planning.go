@@ -127,10 +127,9 @@ func (p *planning) found(hosts []string) (*saved.Plan, error) {
 		note(saved.KindParam, "", name, saved.Canonical(v))
 	}
 	note(saved.KindVersion, "", "sloth", version)
-	b := shim.Default()
 	for _, platform := range slices.Compact(append(shim.Platforms(), runtime.GOOS+"/"+runtime.GOARCH)) {
 		goos, arch, _ := strings.Cut(platform, "/")
-		if h, ok := b.(shim.Hasher); ok {
+		if h, ok := p.v.fleet.shims.(shim.Hasher); ok {
 			if hash, err := h.Hash(goos, arch); err == nil {
 				note(saved.KindShim, "", platform, hash)
 			}

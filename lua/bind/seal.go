@@ -62,11 +62,19 @@ func (e *Env) seen(r Record) Record {
 	if r.Changed {
 		s.Write([]byte{1})
 	}
-	for _, c := range r.Diff.Changes {
+	// The rows of a diff say the same in any order.
+	rows := make([]string, len(r.Diff.Changes))
+	for i, c := range r.Diff.Changes {
+		row := newSealer(e.Seal, "row")
 		for _, t := range []string{c.What, c.Attr, c.Before, c.After} {
-			s.text(t)
+			row.text(t)
 		}
-		s.text(fmt.Sprint(c.Text, c.Hidden, c.Unknown))
+		row.text(fmt.Sprint(c.Text, c.Hidden, c.Unknown))
+		rows[i] = row.sum()
+	}
+	slices.Sort(rows)
+	for _, row := range rows {
+		s.text(row)
 	}
 	r.Seen = s.sum()
 	return r

@@ -124,7 +124,7 @@ func (e *expecting) beyond() bool {
 
 // skipped is the end of a step that run_if has kept from running.
 func (e *expecting) skipped() {
-	if e.plan != nil && !(e.plan.Open && e.plan.Partial) {
+	if e.plan != nil && (!e.plan.Open || !e.plan.Partial) {
 		e.missed()
 	}
 }
