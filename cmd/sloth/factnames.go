@@ -7,7 +7,7 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 	"github.com/sloth-runner/sloth/facts"
-	"github.com/sloth-runner/sloth/modules/spec"
+	"github.com/sloth-runner/sloth/lua/dsl"
 )
 
 func isFact(name string) bool {
@@ -21,10 +21,7 @@ func knownFacts(names []string) error {
 	known := append(facts.Names(), facts.Collectors()...)
 	var problems *multierror.Error
 	for _, name := range names {
-		if isFact(name) || len(name) < 5 || strings.ContainsAny(name, "0123456789") && !strings.Contains(name, "_") {
-			continue
-		}
-		if near := spec.Nearest(strings.TrimPrefix(name, "ansible_"), known); near != "" {
+		if near := dsl.NearFact(name, known); near != "" {
 			problems = multierror.Append(problems, fmt.Errorf("--fact: there is no fact %q; did you mean %q?", name, near))
 		}
 	}

@@ -16,7 +16,10 @@ func (v *invocation) opening(prog *dsl.Program, w *dsl.Workflow) *event.RunStart
 	tasks := slices.Clone(prog.Ran)
 	if w != nil {
 		e.Workflow = w.Name
-		tasks = append(tasks, w.Tasks...)
+		// Which of them a selection leaves, the runner finds out.
+		if f := v.flags; len(f.tags)+len(f.skipTags) == 0 && f.startAt == "" {
+			tasks = append(tasks, w.Tasks...)
+		}
 	}
 	for _, t := range tasks {
 		e.Tasks = append(e.Tasks, t.Name)

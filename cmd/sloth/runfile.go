@@ -325,6 +325,9 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 		if v.planning != nil {
 			v.planning.topLevel(&env)
 		}
+		if v.checks != nil {
+			env.Effect = v.checks.effect
+		}
 		o.Env = &env
 	}
 	// Tasks may run others, whether or not the file itself does.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +50,7 @@ type checks struct {
 }
 
 // mayRun are the tools that a check may use: only it knows what they do.
-var mayRun = []string{"exec.run", "exec.script", "user.run_as", "ssh.exec", "terraform.plan", "terraform.validate", "terraform.output"}
+var mayRun = []string{"os.execute", "io.popen", "exec.run", "exec.script", "user.run_as", "ssh.exec", "terraform.plan", "terraform.validate", "terraform.output"}
 
 // harmless reports whether a check may call a function that could change things.
 func harmless(function string) bool {
@@ -65,6 +67,14 @@ func (c *checks) refuse(prog *dsl.Program) error {
 		}
 	}
 	return problems.ErrorOrNil()
+}
+
+// effect keeps the top level of the file from changing something.
+func (c *checks) effect(_ context.Context, function string) error {
+	if harmless(function) {
+		return nil
+	}
+	return errors.New("it changes something, and a check only looks")
 }
 
 // prepare lets every task of w run, whatever becomes of the others.
@@ -121,7 +131,7 @@ func (c *checks) called(e event.Called) event.Event {
 	if !e.Changed {
 		return e
 	}
-	if at := fmt.Sprintf("%s:%d", e.File, e.Line); harmless(e.Function) || e.Function == "os.execute" || e.Function == "io.popen" {
+	if at := fmt.Sprintf("%s:%d", e.File, e.Line); harmless(e.Function) {
 		e.Changed = false
 		if key := at + e.Function; !c.warned[key] {
 			c.warned[key] = true
@@ -133,7 +143,8 @@ func (c *checks) called(e event.Called) event.Event {
 	if e.Message != "" {
 		what += " (" + e.Message + ")"
 	}
-	c.changed[placeOf(e.Where)] = &event.Failure{Class: "task", Message: what + " changed something, and a check only looks", File: e.File, Line: e.Line}
+	what += " changed something, and a check only looks"
+	c.changed[placeOf(e.Where)] = &event.Failure{Class: "task", Message: what, File: e.File, Line: e.Line}
 	return e
 }
 

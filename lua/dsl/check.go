@@ -7,6 +7,7 @@ import (
 
 	lua "github.com/yuin/gopher-lua"
 
+	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules/spec"
 )
 
@@ -57,6 +58,8 @@ func (l *load) finish() {
 		l.serialHosts(w)
 	}
 	l.notified()
+	l.unknownFacts()
+	l.prog.Warnings = l.prog.Warnings.sorted()
 	if len(l.problems) == 0 && len(l.tasks) == 0 && len(l.flows) == 0 && len(l.prog.Ran) == 0 && l.prog.Effects == 0 && !l.prog.Failed {
 		l.problem(Pos{File: l.file}, "nothing to run: there is no task, no :run() and no module call in it")
 	}
@@ -245,5 +248,28 @@ func (l *load) notified() {
 	for _, n := range l.lint.notifies {
 		warn(n.pos, n.name)
 	}
-	l.prog.Warnings = l.prog.Warnings.sorted()
+}
+
+// unknownFacts warns of facts that are near to one and none. The names of
+// interfaces are facts too, so others may well be right.
+func (l *load) unknownFacts() {
+	if l.lint.set["facts"] || l.lint.dynamic {
+		return
+	}
+	known := append(facts.Names(), facts.Errors)
+	for _, u := range l.lint.facts {
+		if near := NearFact(u.name, known); near != "" {
+			l.prog.Warnings = append(l.prog.Warnings, Problem{Pos: u.pos, Message: fmt.Sprintf("there is no fact %q; did you mean %q?", u.name, near)})
+		}
+	}
+}
+
+// NearFact gives the fact that was most likely meant by a name that is not among
+// the known ones; "" where the name is known, or may be that of an interface.
+func NearFact(name string, known []string) string {
+	name = strings.TrimPrefix(name, "ansible_")
+	if contains(known, name) || len(name) < 5 || strings.ContainsAny(name, "0123456789") && !strings.Contains(name, "_") {
+		return ""
+	}
+	return spec.Nearest(name, known)
 }

@@ -129,3 +129,21 @@ func TestLintDocumentation(t *testing.T) {
 		}
 	}
 }
+
+func TestUnknownFactsAreTold(t *testing.T) {
+	p, err := newRig(t, dsl.Options{Inert: true}).load(t, `
+task("a"):command(function()
+  print(facts.os_famly, facts.os_family, facts.eth0, facts.docker_gwbridge, facts.ansible_kernel, facts.local, facts._errors)
+  local facts = {} print(facts.os_famly)
+  if facts["default_ipv5"] then log.info("x") end
+end):build()
+task("b"):command(function() log.info(facts["default_ipv5"].address) end):build()`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `site.sloth:3: there is no fact "os_famly"; did you mean "os_family"?
+site.sloth:7: there is no fact "default_ipv5"; did you mean "default_ipv4"?`
+	if got := p.Warnings.Error(); got != want {
+		t.Errorf("got\n%s", got)
+	}
+}

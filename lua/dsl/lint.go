@@ -37,6 +37,7 @@ type linter struct {
 	// effects are calls of modules at the top level of the first file.
 	effects int
 	uses    []Use
+	facts   []namedAt // facts.NAME
 }
 
 type globalRead struct {

@@ -273,6 +273,9 @@ func (f *fileLint) attr(e *ast.AttrGetExpr, call *ast.FuncCallExpr) {
 	if key.Value == "hosts" {
 		f.noteAllHosts(e, key.Line())
 	}
+	if id, ok := e.Object.(*ast.IdentExpr); ok && id.Value == "facts" && f.scope.find("facts") == nil {
+		f.facts = append(f.facts, namedAt{Pos{f.tree.file, key.Line()}, key.Value})
+	}
 	if k := f.kindOf(e.Object); k.thing == aLibrary {
 		line := key.Line()
 		f.calls = append(f.calls, libraryCall{pos: Pos{f.tree.file, line}, lib: k.lib, function: key.Value, call: call, protected: f.protected > 0})
