@@ -42,13 +42,13 @@ func Examine(f modules.Func, args []any) []Mistake {
 	made := f.New()
 	x := examiner{
 		parser: parser{sig: s, into: reflect.ValueOf(made).Elem(), given: make([]string, len(s.Args)), workdir: "/"},
-		whole:  true,
+		whole:  true, maybe: map[int]bool{},
 	}
 	x.call(args)
 	misnamed := slices.ContainsFunc(x.found, func(m Mistake) bool { return m.Name }) // probably the missing one
 	if !x.open && !misnamed {
 		for i, a := range s.Args {
-			if a.Required && x.given[i] == "" {
+			if a.Required && x.given[i] == "" && !x.maybe[i] {
 				x.note(Mistake{Err: fmt.Errorf("%s is missing: %s", a.Name, lowerFirst(a.Doc))})
 			}
 		}
@@ -64,8 +64,9 @@ func Examine(f modules.Func, args []any) []Mistake {
 type examiner struct {
 	parser
 	found []Mistake
-	whole bool // every value is known
-	open  bool // more arguments may be given than are seen
+	maybe map[int]bool // arguments that are given, unless their value is nil
+	whole bool         // every value is known
+	open  bool         // more arguments may be given than are seen
 }
 
 func (x *examiner) note(m Mistake) { x.found = append(x.found, m) }
@@ -95,7 +96,8 @@ func (x *examiner) call(args []any) {
 		}
 		value, known := settled(v)
 		switch {
-		case at == nil && !known && n == len(args)-1:
+		case at == nil && !known: // it may be nil
+			x.whole = false
 		case at == nil && len(x.sig.Args) == 0:
 			x.note(Mistake{Place: n + 1, Err: fmt.Errorf("it takes no arguments, but got %s", typeOf(value))})
 			return
@@ -142,10 +144,7 @@ func (x *examiner) one(m Mistake, i int, as string, value any, known bool) {
 		}
 		return
 	}
-	x.whole = false
-	if x.given[i] == "" {
-		x.given[i] = as
-	}
+	x.whole, x.maybe[i] = false, true
 }
 
 // settled turns a value as it is written into what a call would bring, if all of
