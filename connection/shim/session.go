@@ -318,8 +318,9 @@ func (s *Session) follow(p *process) error {
 func (s *Session) why(err, how error, p *process) error {
 	var c *connection.Error
 	var exit *connection.ExitError
+	broke := !hungUp(err) || errors.As(how, &c)
 	switch {
-	case s.isClosed() && !(s.durable() && (!hungUp(err) || errors.As(how, &c))):
+	case s.isClosed() && (!s.durable() || !broke):
 		return wire.ErrClosed // and not a link that broke before the worker was told
 	case errors.As(err, &c):
 		return err
