@@ -21,7 +21,7 @@ GOLANGCI := v2.15.0
 # Folder with the specification's inputs and the lab; tests that need it skip without.
 SHARED  ?= $(wildcard ../shared)
 
-.PHONY: help build shims native demo deps test lint gen check-gen size lab fuzz bench clean
+.PHONY: help build shims native demo deps test lint gen check-gen size lab agree trips fuzz bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,12 @@ size: shims ## fail when a shim is over its budget or links what it must not
 
 lab: native ## the sites of examples/ on booted hosts (root; needs the lab)
 	@SLOTH_SHARED='$(abspath $(SHARED))' docs/ci/lab.sh
+
+agree: native ## the same operations by Ansible and by sloth leave the same (root; needs the lab)
+	@SLOTH_SHARED='$(abspath $(SHARED))' docs/ci/agree.sh
+
+trips: native ## a hundred operations cost one round trip more than one (root; needs the lab)
+	@SLOTH_SHARED='$(abspath $(SHARED))' docs/ci/trips.sh
 
 fuzz: ## every fuzz target for a minute
 	@docs/ci/fuzz.sh 60s
