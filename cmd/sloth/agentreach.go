@@ -28,9 +28,19 @@ func (fl *fleet) dialAgent(ctx context.Context, t connection.Target) (connection
 	if err != nil {
 		return nil, &connection.Error{Class: connection.ClassAuth, Host: t.Name, Op: "reach the agent " + t.Address, Err: err, Hint: hintOf(err)}
 	}
-	d := k.Dialer(address)
-	d.Limit = fl.flags.timeout
-	c, err := agent.Dial(ctx, d, t.Address)
+	fl.mu.Lock()
+	route := fl.routes[address]
+	if route == nil {
+		d := k.Dialer(address)
+		d.Limit = fl.flags.timeout
+		route = agent.NewRouter(d)
+		if fl.routes == nil {
+			fl.routes = map[string]*agent.Router{}
+		}
+		fl.routes[address] = route
+	}
+	fl.mu.Unlock()
+	c, err := route.Dial(ctx, t.Address)
 	if err != nil {
 		var e *connection.Error
 		if errors.As(err, &e) {

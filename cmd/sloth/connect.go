@@ -39,6 +39,7 @@ type fleet struct {
 	aliases    []string                       // of ssh_config, behind one empty; nil until asked
 	master     string                         // of agents; empty: see dialAgent
 	listAgents func() ([]agent.Status, error) // asks it; nil: nobody has logged in
+	routes     map[string]*agent.Router       // by master's address
 	agents     map[string]agent.Status        // that only the master knows; nil until asked
 	// progress hears of uploads; it may be nil.
 	progress func(host string, done, total int64)

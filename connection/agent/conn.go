@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -25,6 +26,10 @@ var (
 type Conn struct {
 	link *Link
 	name string
+
+	release func(broken bool)
+	silent  atomic.Bool
+
 	id   string // of the agent's own link, so that nothing reaches another one
 
 	ctx    context.Context
@@ -35,18 +40,24 @@ type Conn struct {
 	closed bool
 }
 
-// Dial reaches an agent. It fails when the agent is not there. limit is for the
-// whole of it; 0: 10 s.
+// Dial reaches an agent, over a link to its master that it has for itself. It
+// fails when the agent is not there.
 func Dial(ctx context.Context, d *Dialer, name string) (*Conn, error) {
 	link, err := d.Dial(ctx)
 	if err != nil {
 		return nil, named(err, name)
 	}
-	c := &Conn{link: link, name: name}
+	return reach(ctx, link, d, name, func(bool) { link.Close() })
+}
+
+// reach makes a Conn over link. release is called once with the end of it, and
+// with whether the link itself failed.
+func reach(ctx context.Context, link *Link, d *Dialer, name string, release func(broken bool)) (*Conn, error) {
+	c := &Conn{link: link, name: name, release: release}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if err := c.reach(ctx, d); err != nil {
 		c.cancel(err)
-		link.Close()
+		release(link.over())
 		return nil, err
 	}
 	return c, nil
@@ -54,10 +65,12 @@ func Dial(ctx context.Context, d *Dialer, name string) (*Conn, error) {
 
 func named(err error, host string) error {
 	var c *connection.Error
-	if errors.As(err, &c) {
-		c.Host = host
+	if !errors.As(err, &c) {
+		return err
 	}
-	return err
+	e := *c // several may have the same
+	e.Host = host
+	return &e
 }
 
 // reach asks for the agent, and keeps asking: the stream ends with the agent's.
@@ -87,7 +100,10 @@ func (c *Conn) reach(ctx context.Context, d *Dialer) error {
 	}
 	c.id = first.Link
 	patience := 3 * max(first.Beat, time.Millisecond)
-	silence := time.AfterFunc(patience, func() { c.lose(errSilent) })
+	silence := time.AfterFunc(patience, func() {
+		c.silent.Store(true)
+		c.lose(errSilent)
+	})
 	c.wg.Go(func() {
 		defer silence.Stop()
 		for {
@@ -138,11 +154,14 @@ func (c *Conn) Done() <-chan struct{} { return c.ctx.Done() }
 // Close ends the connection and all that runs over it.
 func (c *Conn) Close() error {
 	c.mu.Lock()
+	again := c.closed
 	c.closed = true
 	c.mu.Unlock()
 	c.cancel(&connection.Error{Class: connection.ClassTCP, Host: c.name, Op: "talk to the agent " + c.name, Err: errClosed})
 	c.wg.Wait()
-	_ = c.link.Close() // it may be gone already
+	if !again {
+		c.release(c.silent.Load() || c.link.over())
+	}
 	return nil
 }
 

@@ -18,7 +18,25 @@ func TestContract(t *testing.T) {
 	m.StartAgent(m.Enrol("web-1"), "web-1", "")
 	m.Await("web-1", agent.StateActive)
 	k := m.User("op", master.Operator)
-	conntest.Run(t, func(t testing.TB) connection.Conn { return m.Dial(t, k, m.Address, "web-1") })
+	t.Run("a link of its own", func(t *testing.T) {
+		conntest.Run(t, func(t testing.TB) connection.Conn { return m.Dial(t, k, m.Address, "web-1") })
+	})
+	t.Run("a shared link", func(t *testing.T) {
+		r := agent.NewRouter(k.Dialer(m.Address))
+		// One that stays, so that the link does.
+		stays, err := r.Dial(soon(t), "web-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stays.Close()
+		conntest.Run(t, func(t testing.TB) connection.Conn {
+			c, err := r.Dial(t.Context(), "web-1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		})
+	})
 }
 
 // TestLost loses each of the two links, in each way.

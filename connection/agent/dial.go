@@ -49,6 +49,16 @@ type Link struct {
 	address string
 }
 
+// over reports whether the connection has ended.
+func (l *Link) over() bool {
+	select {
+	case <-l.seen.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // witness remembers how a connection ended: gRPC says it in prose only.
 type witness struct {
 	net.Conn

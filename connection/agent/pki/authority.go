@@ -103,6 +103,9 @@ func createAuthority(certFile, keyFile string, now time.Time) error {
 // Certificate is the authority's own, DER.
 func (a *Authority) Certificate() []byte { return a.cert.Raw }
 
+// Root is the authority's own certificate.
+func (a *Authority) Root() (*x509.Certificate, error) { return x509.ParseCertificate(a.cert.Raw) }
+
 // Fingerprint is that of the authority's key: what a join token carries.
 func (a *Authority) Fingerprint() string { return KeyOf(a.cert) }
 
