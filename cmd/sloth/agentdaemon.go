@@ -94,7 +94,8 @@ func lastLine(file string) string {
 	if at < 0 {
 		return ""
 	}
-	return strings.TrimSpace(string(text[at+len("sloth: "):]))
+	// As printError wrote it, which is about to write it again.
+	return strings.TrimSpace(strings.ReplaceAll(string(text[at+len("sloth: "):]), "\n       ", "\n"))
 }
 
 // ready tells the parent of a daemon, if there is one, that we serve.

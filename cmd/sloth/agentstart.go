@@ -37,6 +37,7 @@ type agentStart struct {
 	first       time.Duration
 	longest     time.Duration
 	connect     time.Duration
+	enrolOnly   bool
 }
 
 func newAgentStart(a *app, address *string) *cobra.Command {
@@ -65,6 +66,7 @@ Several addresses of a master, with commas, are tried in turn.`,
 	fs.DurationVar(&s.first, "reconnect-first", 5*time.Second, "first wait before the master is dialled again; doubled each time")
 	fs.DurationVar(&s.longest, "reconnect-longest", time.Minute, "longest wait before the master is dialled again")
 	fs.DurationVar(&s.connect, "connect-limit", 10*time.Second, "limit of one attempt to connect")
+	fs.BoolVar(&s.enrolOnly, "enrol-only", false, "get a certificate, if there is none, and end")
 	return c
 }
 
@@ -111,6 +113,9 @@ func (s *agentStart) run(ctx context.Context) error {
 	if err := s.join(ctx, k, masters); err != nil {
 		return err
 	}
+	if s.enrolOnly {
+		return nil
+	}
 	if s.daemon {
 		unlock()
 		return s.background()
@@ -152,7 +157,7 @@ func (s *agentStart) join(ctx context.Context, k *agent.Keep, masters []string) 
 			return err
 		}
 	}
-	if k.Enrolled() && token == "" {
+	if k.Enrolled() && (token == "" || s.enrolOnly) {
 		return nil
 	}
 	if token == "" {

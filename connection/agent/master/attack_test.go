@@ -285,7 +285,8 @@ func TestTokens(t *testing.T) {
 		{"made up", "db-2", pki.NewToken(s.Fingerprint()).Text(), "there is no such token"},
 		{"of another master", "db-2", pki.NewToken(strings.Repeat("0", 64)).Text(), "this is another master: its authority is not the one that is known here"},
 		{"nonsense", "db-2", "hello", "this is no join token; `sloth agent token` makes one, it begins with sloth-join-"},
-		{"duplicate name", "web-1", s.Token("web-1"), ""}, // the same machine takes its own place
+		{"duplicate name", "web-1", s.Token("web-1"), "an agent called web-1 is connected"},
+		{"set up anew", "db-1", s.Token("db-1"), ""}, // the same machine takes its own place
 	} {
 		err := enrol(c.who, c.token)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {

@@ -76,6 +76,8 @@ func (m *Master) enrolAgent(c *caller, q *agent.EnrolRequest, key string) (*agen
 			return nil, status.Errorf(codes.AlreadyExists, "another machine waits for approval as %s (%s)", q.Name, r.Host)
 		case r != nil && !r.Pending && (q.Token == "" || r.Machine != q.Machine):
 			return nil, status.Errorf(codes.AlreadyExists, "an agent called %s is enrolled already (%s)", q.Name, r.Host)
+		case r != nil && m.link(q.Name) != nil:
+			return nil, status.Errorf(codes.AlreadyExists, "an agent called %s is connected (%s, from %s)", q.Name, r.Host, r.Address)
 		case q.Token != "":
 			// A machine that was set up anew may take its own place again.
 			replaced = r != nil
