@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -129,18 +130,45 @@ func (r *Runner) limited() (map[string]bool, error) {
 	return r.limit, nil
 }
 
-// pick chooses hosts of a group by how much this run has given each already.
+// Balancer is what Hosts may also be: it knows how busy hosts are.
+type Balancer interface {
+	// Busy is the load of a host for each of its processors, and whether it is
+	// known to be away.
+	Busy(host string) (load float64, away bool)
+}
+
+// pick chooses hosts of a group by how much this run has given each already,
+// and, for the least loaded, by what they do beside. Hosts that are away are
+// left out, unless all are.
 func (r *Runner) pick(t *dsl.Task) ([]string, error) {
 	hosts, err := r.match(t.Target.Group)
 	if err != nil {
 		return nil, fmt.Errorf("%s:%d: task %q: %w", t.Pos.File, t.Pos.Line, t.Name, err)
 	}
-	n := min(max(t.Target.Spread, 1), len(hosts))
 	hosts = slices.Clone(hosts)
+	live := map[string]float64{}
+	if b, ok := r.opt.Hosts.(Balancer); ok {
+		var there []string
+		for _, h := range hosts {
+			load, away := b.Busy(h)
+			live[h] = load
+			if !away {
+				there = append(there, h)
+			}
+		}
+		if len(there) > 0 {
+			hosts = there
+		}
+	}
+	n := min(max(t.Target.Spread, 1), len(hosts))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch t.Target.Strategy {
-	case "", "least_loaded", "round_robin":
+	case "", "least_loaded":
+		slices.SortStableFunc(hosts, func(a, b string) int {
+			return cmp.Compare(float64(r.load[a])+live[a], float64(r.load[b])+live[b])
+		})
+	case "round_robin":
 		slices.SortStableFunc(hosts, func(a, b string) int { return r.load[a] - r.load[b] })
 	case "random":
 		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })

@@ -216,6 +216,14 @@ func TestAgentsExactlyOnce(t *testing.T) {
 	}
 }
 
+const pickScript = `
+local tasks = {}
+for i, s in ipairs({"least_loaded", "round_robin", "random"}) do
+  tasks[i] = task(s):command("true"):delegate_to({group = "web", strategy = s, spread = 2}):build()
+end
+workflow.define("pick"):tasks(tasks)
+`
+
 // An agent is a host wherever hosts are named, in the inventory or not.
 func TestAgentsAreHosts(t *testing.T) {
 	script, want := appendLines(3)
@@ -234,6 +242,23 @@ func TestAgentsAreHosts(t *testing.T) {
 	if code, out := m.sloth("agent", "run", "nat-*", "echo out; exit 3", "--master", m.address()); code != 2 || !strings.Contains(out, "nat-[1-2]") || !strings.Contains(out, "exit code 3") {
 		t.Errorf("agent run: exit code %d\n%s", code, out)
 	}
+	// What is away is not given anything.
+	if err := os.WriteFile(filepath.Join(m.dir, "pick.sloth"), []byte(pickScript), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := m.sloth("agent", "stop", "nat-1", "--master", m.address()); code != 0 {
+		t.Fatalf("stop: exit code %d\n%s", code, out)
+	}
+	m.awaitState(0, "Reconnecting")
+	home := filepath.Join(m.dir, "state", "sloth", "masters", "current")
+	if err := os.WriteFile(home, []byte(m.address()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := m.sloth("apply", "-i", "hosts.yaml", "pick.sloth"); code != 0 || strings.Contains(out, "nat-1") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	m.startAgent(0)
+	m.awaitState(0, "Active")
 	// Without an inventory, by name and by pattern, once somebody has logged in.
 	_, token := m.sloth("agent", "token", "--user", "ann", "--role", "operator", "--hosts", "nat-1", "--master", m.address())
 	if err := os.WriteFile(filepath.Join(m.dir, "token"), []byte(strings.Split(token, "\n")[0]), 0o600); err != nil {

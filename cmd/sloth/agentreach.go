@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -82,6 +83,37 @@ func (fl *fleet) isAgent(host string) bool {
 	_, ok := fl.agents[host]
 	return ok && !fl.saysKind(host)
 }
+
+// busyFor is how long what the master says of its agents' load is believed.
+const busyFor = 5 * time.Second
+
+// busy is the load of an agent, and whether it is not connected. Of other hosts
+// nothing is known.
+func (fl *fleet) busy(host string) (load float64, away bool) {
+	t, _, err := fl.target(host)
+	if err != nil || t.Kind != kindAgent || fl.listAgents == nil {
+		return 0, false
+	}
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if time.Since(fl.asked) > busyFor {
+		fl.asked = time.Now()
+		list, err := fl.listAgents()
+		if err != nil {
+			return 0, false // who is away shows when it is dialled
+		}
+		fl.status = list
+	}
+	for _, s := range fl.status {
+		if s.Name == t.Address {
+			return s.Load, s.State != agent.StateActive
+		}
+	}
+	return 0, false
+}
+
+// Busy implements runner.Balancer.
+func (h fleetHosts) Busy(host string) (load float64, away bool) { return h.busy(host) }
 
 // agentLister asks the master for its agents; nil where nobody has logged in.
 func agentLister(ctx context.Context, address string) func() ([]agent.Status, error) {

@@ -40,7 +40,9 @@ type fleet struct {
 	master     string                         // of agents; empty: see dialAgent
 	listAgents func() ([]agent.Status, error) // asks it; nil: nobody has logged in
 	routes     map[string]*agent.Router       // by master's address
-	agents     map[string]agent.Status        // that only the master knows; nil until asked
+	status     []agent.Status                 // of all agents, as of asked
+	asked      time.Time
+	agents     map[string]agent.Status // that only the master knows; nil until asked
 	// progress hears of uploads; it may be nil.
 	progress func(host string, done, total int64)
 }
