@@ -86,10 +86,18 @@ func (x *examiner) call(args []any) {
 			if _, unknown := v.(Unknown); unknown {
 				x.open = true // it may be the named arguments, or several values
 			}
-			if isTable && (t.Named != nil || t.Open || t.List == nil) {
+			if isTable && t.mixed() {
 				x.table(n+1, t)
 				return
 			}
+			if isTable && (t.Open || t.Named != nil) { // a list, or one with names
+				x.open = true
+				x.misnamed(n+1, t)
+			}
+		}
+		if isTable && (at == nil || !at.takesTable()) && allUnknown(args[n+1:]) {
+			x.open, x.whole = true, false // the named arguments, if nil follows
+			continue
 		}
 		if v == nil {
 			continue
@@ -110,6 +118,24 @@ func (x *examiner) call(args []any) {
 	}
 }
 
+// mixed reports whether a table cannot be a list alone.
+func (t Table) mixed() bool {
+	if len(t.List) == 0 {
+		return true
+	}
+	for _, v := range t.Named {
+		if v != nil && v != any(Unknown{}) {
+			return true
+		}
+	}
+	return false
+}
+
+// allUnknown reports whether there are more arguments, and all may be nil.
+func allUnknown(args []any) bool {
+	return len(args) > 0 && !slices.ContainsFunc(args, func(a any) bool { return a != any(Unknown{}) && a != nil })
+}
+
 // table looks at the named arguments, and the list before them.
 func (x *examiner) table(place int, t Table) {
 	x.open = x.open || t.Open
@@ -122,17 +148,23 @@ func (x *examiner) table(place int, t Table) {
 		value, known := settled(Table{List: t.List})
 		x.one(Mistake{Place: place}, x.sig.prime, x.sig.Args[x.sig.prime].Name, value, known)
 	}
+	x.misnamed(place, t)
 	for _, key := range slices.Sorted(maps.Keys(t.Named)) {
 		i, ok := x.sig.names[key]
-		if !ok {
-			x.note(Mistake{Key: key, Place: place, Name: true, Err: x.sig.unknown(key)})
-			continue
-		}
-		if t.Named[key] == nil {
+		if !ok || t.Named[key] == nil {
 			continue
 		}
 		value, known := settled(t.Named[key])
 		x.one(Mistake{Key: key, Place: place}, i, key, value, known)
+	}
+}
+
+// misnamed notes the names that are none of an argument.
+func (x *examiner) misnamed(place int, t Table) {
+	for _, key := range slices.Sorted(maps.Keys(t.Named)) {
+		if _, ok := x.sig.names[key]; !ok {
+			x.note(Mistake{Key: key, Place: place, Name: true, Err: x.sig.unknown(key)})
+		}
 	}
 }
 
