@@ -86,6 +86,7 @@ func (a *app) applyPlan(ctx context.Context, path string, args []string, given *
 	if err := fromWhere(plan); err != nil {
 		return fmt.Errorf("go to where the plan was made: %w", err)
 	}
+	flags.check = pf.only
 	v := &invocation{app: a, flags: flags, file: plan.File, workflow: plan.Workflow, onHosts: true, what: "apply"}
 	v.saved = &savedPlan{path: filepath.Base(name), plan: plan, secret: secret, allow: pf.allowUnknown, only: pf.only}
 	v.planning = newPlanning(v, secret, plan.Salt)
@@ -278,12 +279,18 @@ func fold(list []saved.Difference) []string {
 // answer asks a person once, though a plan reads its file more than once.
 func (v *invocation) answer(asked *int, name string, secret bool) (string, error) {
 	*asked++
+	var text string
 	if v.saved != nil && *asked <= len(v.answers) {
-		return v.answers[*asked-1], nil
-	}
-	text, err := v.app.ask(name+": ", secret)
-	if err == nil {
+		text = v.answers[*asked-1]
+	} else {
+		var err error
+		if text, err = v.app.ask(name+": ", secret); err != nil {
+			return "", err
+		}
 		v.answers = append(v.answers, text)
 	}
-	return text, err
+	if v.planning != nil {
+		return text, v.planning.input(saved.KindAnswer, "", name, text)
+	}
+	return text, nil
 }

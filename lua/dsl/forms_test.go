@@ -393,6 +393,20 @@ task("a"):command("true"):build()`)
 	}
 }
 
+// What was captured of a file that was only read is not the answer.
+func TestAFileThatPromptsIsToBeLoadedAgain(t *testing.T) {
+	for script, want := range map[string]int{
+		`local pin = prompt("pin") task("a"):command("true"):build()`:         1,
+		`task("a"):command(function() local pin = prompt("pin") end):build()`: 0,
+		`local pin = prompt("given") task("a"):command("true"):build()`:       0,
+	} {
+		p, err := newRig(t, dsl.Options{Inert: true, Params: map[string]any{"given": "1"}}).load(t, script)
+		if err != nil || p.Effects != want {
+			t.Errorf("%s: %d effects, want %d, %v", script, p.Effects, want, err)
+		}
+	}
+}
+
 func TestTaskValue(t *testing.T) {
 	mustLoad(t, `
 local t = task("a"):command("true")

@@ -149,6 +149,9 @@ func (w *world) prompt(L *lua.LState) int {
 	}
 	ctx := engine.Context(L)
 	if e := bind.EnvOf(ctx); e != nil && e.Inert {
+		if e.Called != nil { // the file has to be loaded again, with the answer
+			e.Called(bind.Record{Function: "prompt", Planned: true})
+		}
 		L.Push(wrap(""))
 		return 1
 	}

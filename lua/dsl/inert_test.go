@@ -42,7 +42,7 @@ assert(ok)`)
 	if ran != 0 || names(p.Ran) != "a" || len(p.Workflows) != 0 {
 		t.Errorf("ran %d tasks, recorded %q", ran, names(p.Ran))
 	}
-	if p.Effects < 5 || len(records) != 5 {
+	if p.Effects < 6 || len(records) != 6 {
 		t.Errorf("%d effects, %d records", p.Effects, len(records))
 	}
 	for _, r := range records {

@@ -30,6 +30,8 @@ func (in Input) String() string {
 		return "the program that runs on hosts (" + in.Name + ")"
 	case KindVersion:
 		return "the version of sloth"
+	case KindAnswer:
+		return "the answer to " + in.Name
 	case KindParam:
 		return "the parameter " + in.Name
 	}

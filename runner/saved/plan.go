@@ -43,7 +43,8 @@ const (
 	KindVariable = "variable" // of a host in the inventory
 	KindHost     = "host"     // how a host is reached, its groups, whom tasks become
 	KindSecret   = "secret"
-	KindShim     = "shim" // by platform
+	KindAnswer   = "answer" // to prompt()
+	KindShim     = "shim"   // by platform
 	KindVersion  = "version"
 )
 
