@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -124,7 +125,8 @@ func (m *meeting) startAgent(i int, more ...string) {
 		m.t.Fatal(err)
 	}
 	cmd, out := exec.Command(m.program, append([]string{"agent", "start", "--name", m.name(i), "--master", m.proxies[i].Addr(), "--reconnect-first", "50ms", "--reconnect-longest", "400ms"}, more...)...), &bytes.Buffer{}
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = home, append(m.env, "HOME="+home, "XDG_STATE_HOME="+filepath.Join(home, "state")), out, out
+	cmd.Dir, cmd.Stdout, cmd.Stderr = home, out, out
+	cmd.Env = append(slices.Clone(m.env), "HOME="+home, "XDG_STATE_HOME="+filepath.Join(home, "state"))
 	// What it starts lives on when it is killed, and holds its output open.
 	cmd.WaitDelay = time.Second
 	if err := cmd.Start(); err != nil {

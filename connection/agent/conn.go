@@ -30,7 +30,7 @@ type Conn struct {
 	release func(broken bool)
 	silent  atomic.Bool
 
-	id   string // of the agent's own link, so that nothing reaches another one
+	id string // of the agent's own link, so that nothing reaches another one
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -182,8 +182,17 @@ func (c *Conn) enter() error {
 // open begins a job. The context it returns is that of the stream: it ends
 // with ctx and with the connection.
 func (c *Conn) open(ctx context.Context, job Job) (grpc.ClientStream, context.Context, context.CancelCauseFunc, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })
+	caller := ctx
+	// Without the caller's deadline, which the master would know too, and end the
+	// stream a moment before us.
+	ctx, end := context.WithCancelCause(context.WithoutCancel(caller))
+	stop1 := context.AfterFunc(caller, func() { end(caller.Err()) })
+	stop2 := context.AfterFunc(c.ctx, func() { end(context.Cause(c.ctx)) })
+	cancel := func(why error) {
+		stop1()
+		stop2()
+		end(why)
+	}
 	stream, err := c.link.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, MethodRun)
 	if err == nil {
 		var f *Frame
@@ -198,7 +207,7 @@ func (c *Conn) open(ctx context.Context, job Job) (grpc.ClientStream, context.Co
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		} else {
-			err = c.broke("run a command", err)
+			err = c.broke("start a job", err)
 		}
 		cancel(err)
 		return nil, nil, nil, err

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/agent"
@@ -14,7 +15,7 @@ import (
 
 // TestContract runs what every kind of connection must do.
 func TestContract(t *testing.T) {
-	m := agenttest.Start(t, master.Options{})
+	m := agenttest.Start(t, master.Options{Beat: 2 * time.Second}) // on a busy machine, too
 	m.StartAgent(m.Enrol("web-1"), "web-1", "")
 	m.Await("web-1", agent.StateActive)
 	k := m.User("op", master.Operator)

@@ -238,7 +238,7 @@ func handshakeError(op string, err error) error {
 // call noticed as err, if that was for our certificate: in TLS 1.3 it judges our certificate when we believe to be through.
 func (l *Link) Rejected(own *tls.Certificate, now time.Time, err error) error {
 	var c *connection.Error
-	if status.Code(err) != codes.Unavailable && !(errors.As(err, &c) && c.Class == connection.ClassTCP) {
+	if status.Code(err) != codes.Unavailable && (!errors.As(err, &c) || c.Class != connection.ClassTCP) {
 		return nil
 	}
 	select {

@@ -17,7 +17,6 @@ type process struct {
 	conn     *Conn
 	stream   grpc.ClientStream
 	ctx      context.Context
-	caller   context.Context
 	cancel   context.CancelCauseFunc
 	stdin    *input
 	out, err *stream.Output
@@ -43,7 +42,7 @@ func (c *Conn) Start(ctx context.Context, cmd connection.Command) (connection.Pr
 		c.wg.Done()
 		return nil, err
 	}
-	p := &process{conn: c, stream: s, ctx: inner, caller: ctx, cancel: cancel, stdin: &input{stream: s}, out: stream.NewOutput(), err: stream.NewOutput(), done: make(chan struct{})}
+	p := &process{conn: c, stream: s, ctx: inner, cancel: cancel, stdin: &input{stream: s}, out: stream.NewOutput(), err: stream.NewOutput(), done: make(chan struct{})}
 	out, errOut := newQueue(), newQueue()
 	var copies sync.WaitGroup
 	copies.Go(func() { p.out.Copy(out) })

@@ -192,7 +192,7 @@ func (m *Master) StartAgent(k *agent.Keep, name, address string) *Agent {
 		a.err = a.Run(ctx)
 		host.Close()
 	}()
-	m.t.Cleanup(func() { a.Stop() })
+	m.t.Cleanup(func() { _ = a.Stop() })
 	return a
 }
 

@@ -173,7 +173,7 @@ func (m *Master) pass(l *link, user, carry grpc.ServerStream) error {
 	m.copies.Go(func() { ended <- copyFrames(user, carry) })
 	m.copies.Go(func() {
 		// The controller may stop sending: that alone is no end.
-		if err := copyFrames(carry, user); err != nil && !errors.Is(err, errStreamEnd) {
+		if err := copyFrames(carry, user); !errors.Is(err, errStreamEnd) {
 			ended <- err
 		}
 	})
