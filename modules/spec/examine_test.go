@@ -59,7 +59,7 @@ func agrees(t *testing.T, seed int) {
 	for _, m := range all.Modules() {
 		for _, f := range m.Funcs {
 			sig := spec.Of(f)
-			for range 200 {
+			for range 60 {
 				var args []any
 				for range r.IntN(3) {
 					args = append(args, one())
