@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"strings"
 
 	"github.com/sloth-runner/sloth/facts"
 )
@@ -130,6 +131,28 @@ type Kept struct {
 	Dest string `msgpack:"d"`
 	Flat bool   `msgpack:"f,omitempty"`
 	Src  string `msgpack:"s,omitempty"`
+	// Step, where set, is the step whose artifacts they are; the rest is empty then.
+	Step string `msgpack:"a,omitempty"`
+}
+
+// artifactScheme begins the names under which Services.List and Services.File
+// give the artifacts that a step consumes.
+const artifactScheme = "artifact://"
+
+// ArtifactPath is what Services.List takes for all that a step consumes, and
+// Services.File for one of those.
+func ArtifactPath(step, name string) string {
+	if name == "" {
+		return artifactScheme + step
+	}
+	return artifactScheme + step + "/" + name
+}
+
+// SplitArtifact takes an ArtifactPath apart.
+func SplitArtifact(path string) (step, name string, ok bool) {
+	rest, ok := strings.CutPrefix(path, artifactScheme)
+	step, name, _ = strings.Cut(rest, "/")
+	return step, name, ok
 }
 
 // Piece is a part of a file on its way to the controller. Parts come in any

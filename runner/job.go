@@ -180,6 +180,6 @@ func Attribute(e event.Event, host, task string) event.Event {
 
 // Call serves what the host asks for.
 func (j *job) Call(ctx context.Context, name string, body []byte) ([]byte, error) {
-	s := &services{r: j.r, host: j.link.host, depth: j.depth, mayBecome: j.become, call: j.r.opt.RunID + "/" + j.link.host + "/" + shim.CallID(ctx)}
+	s := &services{r: j.r, host: j.link.host, depth: j.depth, mayBecome: j.become, cells: j.cells, call: j.r.opt.RunID + "/" + j.link.host + "/" + shim.CallID(ctx)}
 	return service.Dispatch(ctx, s, name, body)
 }

@@ -132,6 +132,9 @@ func (s *services) Lacks(ctx context.Context, to modules.Kept, files []modules.F
 	if len(files) > maxKeptFiles {
 		return modules.Lacking{}, fmt.Errorf("fetch: %d files are more than %d", len(files), maxKeptFiles)
 	}
+	if to.Step != "" {
+		return s.lacksArtifacts(ctx, to, files)
+	}
 	h, err := s.shelf(to, false)
 	if err != nil && (h == nil || !errors.Is(err, fs.ErrNotExist)) {
 		return modules.Lacking{}, err
@@ -178,6 +181,9 @@ func (h *shelf) hash(name string) string {
 // Keep writes parts of files under a name of their own, and gives the file its
 // name once it has the size and the hash it was announced with.
 func (s *services) Keep(ctx context.Context, to modules.Kept, pieces []modules.Piece) error {
+	if to.Step != "" {
+		return s.keepArtifacts(ctx, to, pieces)
+	}
 	h, err := s.shelf(to, true)
 	if err != nil {
 		return err

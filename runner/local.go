@@ -55,6 +55,9 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 			return r.opt.VM, step.TaskCallbacks(t), func() {}, nil
 		},
 	}
+	if own, ok := o.Env.Call.Services.(*services); ok {
+		own.cells = map[string]*cell{c.id: c}
+	}
 	if rec := r.opt.Record; rec != nil && !r.opt.Check {
 		var once sync.Once
 		var err error

@@ -56,6 +56,9 @@ func (r *Runner) runShipped(ctx context.Context, host string, depth int, mayBeco
 	if t.Shell != "" && !r.sentName(host, t.Shell) {
 		return nil, fmt.Errorf("task %q, which %s asks for, has a command line that no function sent to it contains", t.Name, host)
 	}
+	if err := r.mayName(host, t); err != nil {
+		return nil, err
+	}
 	vals, err := r.runNested(ctx, host, depth, t)
 	if err != nil {
 		return nil, err

@@ -368,6 +368,9 @@ func (r *Runner) trust(p *plan) {
 	for _, t := range append(slices.Clone(p.tasks), r.handlers.known...) {
 		byName[t.Name] = t
 	}
+	r.mu.Lock()
+	r.byName = byName
+	r.mu.Unlock()
 	for host, jobs := range r.past.jobs {
 		for _, a := range jobs {
 			for _, s := range a.sent.Steps {

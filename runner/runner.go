@@ -114,6 +114,8 @@ type Options struct {
 	// Pending keeps notified handlers that a run does not come to for the next
 	// one; nil: they end with it.
 	Pending Pending
+	// Artifacts keeps files that tasks make; nil: tasks that have some fail.
+	Artifacts Artifacts
 	// Secret finds a secret by name.
 	Secret func(ctx context.Context, name string) (string, error)
 	// Render renders a template; nil: templates are refused.
@@ -146,6 +148,7 @@ type Runner struct {
 	sent     map[string]*sentTo // per host: what it was given
 	world    atomic.Int64       // grows whenever Lua ran on the controller
 
+	byName   map[string]*dsl.Task // tasks and handlers of the workflow
 	handlers handlers
 	saves    pendingLog
 	jobs     map[*job]bool

@@ -22,7 +22,8 @@ type services struct {
 	depth int    // how many :run() this caller is nested in
 	// mayBecome says that the caller runs as another user already.
 	mayBecome bool
-	call      string // names the call for good; empty: it cannot come twice
+	cells     map[string]*cell // steps the caller was sent, by id
+	call      string           // names the call for good; empty: it cannot come twice
 }
 
 var _ modules.Services = (*services)(nil)
@@ -34,11 +35,17 @@ func (s *services) State(ctx context.Context, op string, args []any) ([]any, err
 	return s.r.opt.State(ctx, s.call, op, args)
 }
 
-func (s *services) File(_ context.Context, src string) (modules.File, error) {
+func (s *services) File(ctx context.Context, src string) (modules.File, error) {
+	if id, name, ok := modules.SplitArtifact(src); ok {
+		return s.openArtifact(ctx, id, name)
+	}
 	return s.r.root.open(src)
 }
 
-func (s *services) List(_ context.Context, dir string) ([]modules.FileEntry, error) {
+func (s *services) List(ctx context.Context, dir string) ([]modules.FileEntry, error) {
+	if id, _, ok := modules.SplitArtifact(dir); ok {
+		return s.listArtifacts(ctx, id)
+	}
 	return s.r.root.list(dir)
 }
 

@@ -42,6 +42,9 @@ func (r *Runner) plan(w *dsl.Workflow, handlers []*dsl.Task) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.checkArtifacts(selected); err != nil {
+		return nil, err
+	}
 	nodes, err := sortTasks(selected)
 	if err != nil {
 		return nil, err

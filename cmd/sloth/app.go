@@ -60,7 +60,7 @@ func newRoot(a *app) *cobra.Command {
 	for group, commands := range map[string][]*cobra.Command{
 		"run":  {newApply(a), newPlan(a), newDrift(a), newExec(a), newTest(a), newPing(a), newRun(a)},
 		"look": {newDoc(a), newList(a), newValidate(a), newFacts(a), newInventory(a), newRuns(a), newLock(a)},
-		"more": {newStack(a), newAudit(a), newSecret(a), newState(a), newInit(a), newStubs(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
+		"more": {newStack(a), newArtifact(a), newAudit(a), newSecret(a), newState(a), newInit(a), newStubs(a), newVersion(a), newMaster(a), newAgent(a), newLogin(a)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

@@ -44,21 +44,22 @@ type invocation struct {
 	what    string  // "apply", "plan", "run", "test"
 	checks  *checks // of a test, else nil
 
-	fleet  *fleet
-	remote *remote.Connections
-	state  *stateAccess // the store, and the stack in it
-	values *stateAccess // for what runs
-	peek   *stateAccess // for reading the file; nil: there is nothing in it
-	stack  render.Stack
-	back   *frozen // --back-to
-	runner *runner.Runner
-	show   render.Renderer
-	record *runlog.Log
-	runID  string
-	left   atomic.Bool // by the third Ctrl-C
-	ended  event.RunDone
-	opens  *event.RunStarted // nil: the runner says it
-	change bool
+	fleet     *fleet
+	remote    *remote.Connections
+	state     *stateAccess // the store, and the stack in it
+	values    *stateAccess // for what runs
+	peek      *stateAccess // for reading the file; nil: there is nothing in it
+	stack     render.Stack
+	back      *frozen       // --back-to
+	artifacts *runArtifacts // nil where nothing is to change
+	runner    *runner.Runner
+	show      render.Renderer
+	record    *runlog.Log
+	runID     string
+	left      atomic.Bool // by the third Ctrl-C
+	ended     event.RunDone
+	opens     *event.RunStarted // nil: the runner says it
+	change    bool
 
 	answers  []string   // to prompts, in order
 	planning *planning  // what is written down of a check; nil: nothing
@@ -201,6 +202,14 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		return err
 	}
 	v.runID = opts.RunID
+	if v.artifacts != nil {
+		v.artifacts.run = opts.RunID
+		defer func() {
+			if err := v.artifacts.close(); err != nil {
+				v.fleet.warn(fmt.Sprintf("old artifacts stay: %v", err))
+			}
+		}()
+	}
 	r, err := runner.New(ctx, opts)
 	if err != nil {
 		return errors.Join(err, v.closeRecord(true))
@@ -435,6 +444,8 @@ func (v *invocation) options(dir string, params map[string]any, values any) runn
 	}
 	if !v.looks() {
 		o.Pending = pendingHandlers{v.state}
+		v.artifacts = &runArtifacts{stack: v.state.stack}
+		o.Artifacts = v.artifacts
 	}
 	if v.fleet.inv != nil {
 		o.Hosts = fleetHosts{v.fleet}

@@ -117,6 +117,9 @@ func (w *world) attempt(ctx context.Context, n int) (res Result, broken bool) {
 			return failed(err), true
 		}
 	}
+	if err := w.r.consume(ctx); err != nil {
+		return w.r.ended(ctx, err), true
+	}
 	if n == 1 {
 		if err := w.hookErr(ctx, w.cb.OnStart, commandOrder, nil); err != nil {
 			return failed(fmt.Errorf("on_start: %w", err)), true
@@ -279,13 +282,15 @@ func (w *world) verdict(ctx context.Context, fn *lua.LFunction, f *event.Failure
 // was asked for.
 func (w *world) succeeded(ctx context.Context, res Result) Result {
 	err := w.hookErr(ctx, w.cb.OnSuccess, successOrder, nil)
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("on_success: %w", err)
+	} else if err = w.r.collect(ctx); err == nil {
 		return res
 	}
 	if ctx.Err() != nil {
 		return w.r.cancelled(ctx)
 	}
-	bad := failed(fmt.Errorf("on_success: %w", err))
+	bad := failed(err)
 	bad.Outputs = res.Outputs
 	return bad
 }

@@ -244,6 +244,15 @@ func (f Filter) match(a Artifact) bool {
 // List gives artifacts, the newest last.
 func (s *Store) List(f Filter) ([]Artifact, error) { return s.below("meta", f) }
 
+// Versions gives those of one name, stack and host, the newest last.
+func (s *Store) Versions(of Artifact) ([]Artifact, error) {
+	list, err := s.below(lineOf(of), Filter{Stack: of.Stack, Host: of.Host})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return list, err
+}
+
 func (s *Store) below(dir string, f Filter) ([]Artifact, error) {
 	names, err := s.names(dir)
 	if err != nil {
