@@ -5382,6 +5382,8 @@ function circuit.reset(name) end
 ---@class saga.run.args
 ---@field steps? table[] List of {name=, run=, undo=}; run gets the results so far, by name and position, undo gets what its own run returned and the message of the failure. Other names: action, execute and ["do"]; compensate and rollback
 ---@field raise? boolean Raises when a step failed, once the others are undone; false: says so in the result
+---@field name? string With a name the steps are written down as they are done, in the state of the stack: should the run be cut off in the middle, the next one finds them
+---@field cut? "undo"|"resume" What is done then: undo them, the step under way too, and begin anew; or go on behind the last one that was done, and run the one under way again
 ---@field undo_timeout? string|number How long one undo may take, also when the task's own time was over
 
 ---Run steps one after the other, and undo those that were done when one fails.

@@ -26,7 +26,7 @@ func Module() modules.Module {
   { name = "web", run = function() return "switched" end },
 })`,
 			Returns: "{success, results = {…}, steps = {{name, status, error, undo_error}, …}}; with raise = false also when it failed, with failed, error and undo_errors",
-			New:     func() any { return &run{Raise: true, UndoTimeout: 5 * time.Minute} },
+			New:     func() any { return &run{Raise: true, UndoTimeout: 5 * time.Minute, Cut: "undo"} },
 		}},
 	}
 }
@@ -41,6 +41,8 @@ var (
 type run struct {
 	Steps       []map[string]any `lua:"steps,required,primary" pos:"1" doc:"List of {name=, run=, undo=}; run gets the results so far, by name and position, undo gets what its own run returned and the message of the failure. Other names: action, execute and [\"do\"]; compensate and rollback"`
 	Raise       bool             `lua:"raise" doc:"Raises when a step failed, once the others are undone; false: says so in the result"`
+	Name        string           `lua:"name" doc:"With a name the steps are written down as they are done, in the state of the stack: should the run be cut off in the middle, the next one finds them"`
+	Cut         string           `lua:"cut" enum:"undo,resume" doc:"What is done then: undo them, the step under way too, and begin anew; or go on behind the last one that was done, and run the one under way again"`
 	UndoTimeout time.Duration    `lua:"undo_timeout" doc:"How long one undo may take, also when the task's own time was over"`
 
 	steps []step
@@ -128,7 +130,31 @@ func (r *run) Run(ctx context.Context, c modules.Call) ([]any, error) {
 	}
 	row := func(i int) map[string]any { return rows[i].(map[string]any) }
 	returned := make([][]any, len(r.steps))
+	j, err := r.openJournal(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	before, err := r.recover(ctx, c, j)
+	if err != nil {
+		return nil, err
+	}
+	for i := range before {
+		row(i)["status"] = "done"
+		if v := j.steps[i].value; v != nil {
+			returned[i] = []any{v}
+			results[int64(i+1)], results[r.steps[i].name] = v, v
+		}
+	}
+	if before > 0 {
+		j.steps = j.steps[:before]
+	}
 	for i, s := range r.steps {
+		if i < before {
+			continue
+		}
+		if err := j.begin(ctx, s); err != nil {
+			return nil, r.unwritten(ctx, c, i, returned, err, row, j)
+		}
 		out, err := s.run(ctx, plain(results))
 		if err == nil {
 			err = refused(out)
@@ -137,11 +163,14 @@ func (r *run) Run(ctx context.Context, c modules.Call) ([]any, error) {
 			row(i)["status"] = "done"
 			if returned[i] = out; len(out) > 0 {
 				results[int64(i+1)], results[s.name] = out[0], out[0]
+				j.done(out[0])
+			} else {
+				j.done(nil)
 			}
 			continue
 		}
 		row(i)["status"], row(i)["error"] = "failed", err.Error()
-		undo := r.back(ctx, c, i, returned, err, row)
+		undo := r.back(ctx, c, i, returned, err, row, j)
 		failure := r.failure(i, err, undo)
 		if r.Raise || ctx.Err() != nil {
 			return nil, failure
@@ -151,40 +180,64 @@ func (r *run) Run(ctx context.Context, c modules.Call) ([]any, error) {
 			"error": failure.Error(), "undo_errors": texts(undo),
 		}}, nil
 	}
+	if err := j.settle(ctx, nil); err != nil {
+		return nil, err
+	}
 	return []any{map[string]any{"success": true, "results": plain(results), "steps": rows}}, nil
 }
 
 // back undoes the steps before the one that failed. Each is tried, whatever
 // became of the others, and even when the task's own time was over.
-func (r *run) back(ctx context.Context, c modules.Call, failed int, returned [][]any, cause error, row func(int) map[string]any) []error {
+func (r *run) back(ctx context.Context, c modules.Call, failed int, returned [][]any, cause error, row func(int) map[string]any, j *journal) []error {
 	var all []error
+	var left []noted
 	for i := failed - 1; i >= 0; i-- {
 		s := r.steps[i]
 		if s.undo == nil {
 			continue
 		}
-		if !c.NoLog {
-			c.Log("warn", fmt.Sprintf("saga: undoing %s", s.name), nil)
-		}
 		var value any
 		if len(returned[i]) > 0 {
 			value = returned[i][0]
 		}
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.UndoTimeout)
-		out, err := s.undo(limited, value, cause.Error())
-		cancel()
-		if err == nil {
-			err = refused(out)
-		}
-		if err != nil {
-			err = fmt.Errorf("undo of %s: %w", s.name, err)
+		if err := r.undoOne(ctx, c, s, value, cause); err != nil {
 			all = append(all, err)
+			left = append([]noted{{s.name, true, value}}, left...)
 			row(i)["status"], row(i)["undo_error"] = "undo failed", err.Error()
 			continue
 		}
 		row(i)["status"] = "undone"
 	}
+	if err := j.settle(ctx, left); err != nil {
+		all = append(all, err)
+	}
 	return all
+}
+
+// undoOne undoes a step, even when the task's own time was over.
+func (r *run) undoOne(ctx context.Context, c modules.Call, s step, value any, cause error) error {
+	if s.undo == nil {
+		return nil
+	}
+	if !c.NoLog {
+		c.Log("warn", fmt.Sprintf("saga: undoing %s", s.name), nil)
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.UndoTimeout)
+	defer cancel()
+	out, err := s.undo(limited, value, cause.Error())
+	if err == nil {
+		err = refused(out)
+	}
+	if err != nil {
+		return fmt.Errorf("undo of %s: %w", s.name, err)
+	}
+	return nil
+}
+
+// unwritten goes back where the journal cannot be written: the step is not
+// begun.
+func (r *run) unwritten(ctx context.Context, c modules.Call, i int, returned [][]any, err error, row func(int) map[string]any, j *journal) error {
+	return r.failure(i, err, r.back(ctx, c, i, returned, err, row, j))
 }
 
 // failure says what failed, and how the way back went.
