@@ -247,14 +247,16 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 			code = exitFailed // an assertion at the top level of the file
 		}
 	}
-	if e := v.closeRecord(v.left.Load()); err == nil {
-		err = e
-	}
 	v.summary.settle(code)
 	if !v.left.Load() {
+		// Before the end is written down: killed in between, it is resumed, and
+		// remembered then.
 		v.recordInStack(ctx, vms...)
 	}
 	audited()
+	if e := v.closeRecord(v.left.Load()); err == nil {
+		err = e
+	}
 	if e := v.show.Close(); err == nil {
 		err = e
 	}
