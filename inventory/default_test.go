@@ -46,7 +46,7 @@ func TestFindDefaultOrder(t *testing.T) {
 	want("the environment", hosts)
 }
 
-func TestFindDefaultRefuses(t *testing.T) {
+func TestFault61PlantedFilesAreRefused(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", "")
 	t.Setenv(EnvDefault, "")

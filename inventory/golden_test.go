@@ -9,10 +9,10 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 )
 
-// TestBadInput compares what people are told about bad files with
+// TestFault57BadInput compares what people are told about bad files with
 // testdata/bad/*.txtar: the first file of each is loaded, "want" is the error.
 // SLOTH_UPDATE=1 writes it anew, for somebody to read the difference.
-func TestBadInput(t *testing.T) {
+func TestFault57BadInput(t *testing.T) {
 	cases, err := filepath.Glob("testdata/bad/*.txtar")
 	if err != nil || len(cases) == 0 {
 		t.Fatal("no cases", err)

@@ -100,7 +100,7 @@ func TestImplicitLocalhost(t *testing.T) {
 	}
 }
 
-func TestAllowEmpty(t *testing.T) {
+func TestFault65AllowEmpty(t *testing.T) {
 	inv := load(t, Options{AllowEmpty: true}, "web,")
 	for _, p := range []string{"nosuch", "web:!web"} {
 		if got, err := inv.Match(p, ""); err != nil || len(got) != 0 {

@@ -44,6 +44,7 @@ type fleet struct {
 	runID    string
 	proxies  map[string]*faultproxy.Proxy
 	patience time.Duration // for broken links
+	silence  time.Duration // until a link counts as broken; 0: as always
 }
 
 func newFleet(t *testing.T, n int, o sshdtest.Options) *fleet {
@@ -94,7 +95,7 @@ func (f *fleet) open(ctx context.Context, host string, o runner.SessionOptions) 
 		return nil, err
 	}
 	s, err := shim.Open(ctx, c, shim.Options{
-		Host: host, RunID: f.runID, Binaries: f.shims, Durable: o.Durable, Adopt: o.Adopt, Settle: o.Settle, Link: o.Link, ReconnectFor: f.patience,
+		Host: host, RunID: f.runID, Binaries: f.shims, Durable: o.Durable, Adopt: o.Adopt, Settle: o.Settle, Met: o.Met, Expect: o.Expect, Link: o.Link, ReconnectFor: f.patience, Silence: f.silence,
 		Redial: func(ctx context.Context, broken connection.Conn) (connection.Conn, error) {
 			broken.Close()
 			return f.pool.Get(ctx, target)
@@ -193,7 +194,8 @@ func (r *ran) want(code int) *ran {
 func (r *ran) logs() string {
 	var b strings.Builder
 	for _, e := range r.events {
-		if l, ok := e.(event.Log); ok {
+		// The servers of a fleet are one machine, and that is told.
+		if l, ok := e.(event.Log); ok && !strings.Contains(l.Message, " are one machine ") {
 			fmt.Fprintf(&b, "%s: %s\n", l.Host, l.Message)
 		}
 	}

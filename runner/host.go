@@ -61,14 +61,17 @@ type SessionOptions struct {
 	Durable *wire.Durable
 	Adopt   map[string]shim.Handler
 	Settle  func() error
+	Met     func(wire.Welcome)
+	Expect  *shim.Identity
 	Link    func(err error)
 }
 
 func (r *Runner) sessionOptions(l *hostLink) SessionOptions {
-	o := SessionOptions{Durable: r.durable()}
+	o := SessionOptions{Durable: r.durable(), Met: func(w wire.Welcome) { r.met(l.host, w) }}
 	if o.Durable == nil {
 		return o
 	}
+	o.Expect = r.expected(l.host)
 	o.Adopt, o.Settle = r.adoptions(l), r.opt.Record.Sync
 	o.Link = func(err error) {
 		if err == nil {
@@ -152,9 +155,16 @@ func (r *Runner) runRemote(ctx context.Context, host string, cells []*cell, p ou
 	}
 }
 
+// maxRestart bounds each part of waiting for a restart.
+const maxRestart = 6 * time.Hour
+
 // awaitRestart waits until the host, which a step has asked to restart, is back.
 func (r *Runner) awaitRestart(ctx context.Context, j *job, how modules.Restart) error {
 	begun := time.Now()
+	// These are a host's own words.
+	for _, d := range []*time.Duration{&how.Timeout, &how.Delay, &how.Settle} {
+		*d = max(0, min(*d, maxRestart))
+	}
 	r.notice("notice", "%s: restarting; what follows waits until it is back", j.link.host)
 	if err := j.sess.AwaitRestart(ctx, how.Timeout+how.Delay); err != nil {
 		return err
@@ -207,6 +217,7 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 			}
 		}
 	}
+	kept := j.hasKept()
 	ended := map[string]bool{}
 	var restart *modules.Restart
 	for _, res := range results {
@@ -218,7 +229,9 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 		}
 		if c := j.cells[res.ID]; c != nil {
 			ended[c.id] = true
-			r.write(host, c.node.task.Name, res)
+			if !kept {
+				r.write(host, c.node.task.Name, res)
+			}
 			for _, name := range res.Notified {
 				r.notify(host, name)
 			}
@@ -226,7 +239,7 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 		}
 	}
 	if err == nil || lost != nil {
-		if j.sent {
+		if j.sent && !kept {
 			r.over(seg.ID)
 		}
 		var left []*cell

@@ -30,7 +30,27 @@ type job struct {
 	mu    sync.Mutex
 	begun map[string]bool // steps that the host said have begun
 	shown map[string]bool // and that have ended
+	kept  bool            // the results are in the record
 }
+
+// Keep writes the results down before the host forgets them.
+func (j *job) Keep(body []byte, failed bool) {
+	var results []step.Result
+	if !failed && packed.Unmarshal(body, &results) != nil {
+		return // whoever waits for them meets the same error
+	}
+	for _, res := range results {
+		if c := j.cells[res.ID]; c != nil && !res.Later {
+			j.r.write(j.link.host, c.node.task.Name, res)
+		}
+	}
+	j.r.over(j.id)
+	j.mu.Lock()
+	j.kept = true
+	j.mu.Unlock()
+}
+
+func (j *job) hasKept() bool { j.mu.Lock(); defer j.mu.Unlock(); return j.kept }
 
 func (j *job) hasShown(id string) bool { j.mu.Lock(); defer j.mu.Unlock(); return j.shown[id] }
 

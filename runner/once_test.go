@@ -97,9 +97,16 @@ func TestFault02EveryStepOnceThroughCuts(t *testing.T) {
 	script, want := lines(20)
 	f.run(script) // the shim is there
 	f.behindProxies()
+	f.silence = 2 * time.Second
 	root := t.TempDir()
 	for n := range storms(t, 6) {
 		f.forgetLines()
+		// Where even the last word was lost, a worker waits for a while for more.
+		for _, s := range f.servers {
+			for _, pid := range workers(s.Home) {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
 		f.runID = fmt.Sprintf("storm-%d", n)
 		rng := mrand.New(mrand.NewPCG(uint64(n), 7)) //nolint:gosec // the same storm at every run
 		for _, host := range f.order {
@@ -109,7 +116,7 @@ func TestFault02EveryStepOnceThroughCuts(t *testing.T) {
 				d, most = faultproxy.ToClient, 12000
 			}
 			at := rng.Int64N(most)
-			switch rng.IntN(3) {
+			switch rng.IntN(4) {
 			case 0:
 				p.CutAfter(at, d)
 			case 1:
@@ -119,6 +126,12 @@ func TestFault02EveryStepOnceThroughCuts(t *testing.T) {
 				p.After(at, d, func(l *faultproxy.Link) {
 					l.Cut()
 					go p.ResetAfter(second, faultproxy.ToClient)
+				})
+			case 3: // lost without a word
+				// A handshake that is never answered is a host that is not there.
+				p.After(at+5000, d, func(*faultproxy.Link) {
+					p.Blackhole()
+					go p.Heal()
 				})
 			}
 		}

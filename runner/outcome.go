@@ -36,6 +36,8 @@ func (o *outcome) fail(s event.Status) {
 		o.unknown = true
 	case event.Cancelled:
 		o.cancelled = true // the reason for cancelling counts, where there is one
+	default: // a host made it up
+		o.unknown = true
 	}
 }
 

@@ -143,10 +143,12 @@ type Runner struct {
 	hostVars map[string]map[string]any // set by host.set
 	occurs   map[string]int            // how often a step identity occurred
 	snaps    map[*dsl.Task]*snapshot
-	limit    map[string]bool    // hosts left by Limit; nil until asked
-	load     map[string]int     // tasks given by delegate_to{group=}
-	sent     map[string]*sentTo // per host: what it was given
-	world    atomic.Int64       // grows whenever Lua ran on the controller
+	limit    map[string]bool        // hosts left by Limit; nil until asked
+	load     map[string]int         // tasks given by delegate_to{group=}
+	sent     map[string]*sentTo     // per host: what it was given
+	machines map[[2]string][]string // hosts by machine id and boot id
+	twins    map[[2]string]bool     // of which that was told
+	world    atomic.Int64           // grows whenever Lua ran on the controller
 
 	byName   map[string]*dsl.Task // tasks and handlers of the workflow
 	handlers handlers
@@ -176,7 +178,7 @@ func New(ctx context.Context, o Options) (*Runner, error) {
 		ctx: ctx, cancel: cancel, opt: o, root: root, machine: machine.New(), params: maps.Clone(o.Params),
 		events: make(chan event.Event, 1024), pumped: make(chan struct{}),
 		hosts: map[string]*hostLink{}, hostVars: map[string]map[string]any{}, occurs: map[string]int{},
-		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, departed: map[string]bool{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
+		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, machines: map[[2]string][]string{}, twins: map[[2]string]bool{}, departed: map[string]bool{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
 	}
 	root.opened = o.Opened
 	r.saves.cond.L = &r.saves.mu

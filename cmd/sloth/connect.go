@@ -296,7 +296,7 @@ func (fl *fleet) session(ctx context.Context, host, runID string, check bool, ru
 		runID = fmt.Sprintf("%s-%x", runID, sum[:4])
 	}
 	o := shim.Options{Host: host, RunID: runID, Binaries: fl.shims, Check: check, Verify: fl.flags.verifyShim, Become: how,
-		Durable: run.Durable, Adopt: run.Adopt, Settle: run.Settle, Link: run.Link, ReconnectFor: fl.flags.reconnectFor}
+		Durable: run.Durable, Adopt: run.Adopt, Settle: run.Settle, Met: run.Met, Expect: run.Expect, Link: run.Link, ReconnectFor: fl.flags.reconnectFor}
 	if run.Durable != nil {
 		o.Redial = func(ctx context.Context, broken connection.Conn) (connection.Conn, error) {
 			broken.Close()

@@ -149,6 +149,9 @@ func (v *invocation) run(ctx context.Context) error {
 	if err := v.knownHosts(prog.Ran); err != nil {
 		return err
 	}
+	if err := v.descriptors(w); err != nil {
+		return err
+	}
 	v.params = params
 	return v.inStack(ctx, func(ctx context.Context) error {
 		if v.saved != nil {
@@ -270,7 +273,10 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		v.app.printError(fmt.Errorf("%s: %s", v.file, prog.Message))
 	}
 	if err != nil {
-		return err
+		if code == exitOK {
+			return err
+		}
+		v.app.printError(err) // how the run went is the more important code
 	}
 	if code == exitOK && v.flags.detailed && v.change {
 		code = exitChanges
@@ -524,10 +530,13 @@ func (v *invocation) handle(e event.Event) {
 }
 
 // interrupts makes Ctrl-C stop after the current steps, the second kill them,
-// and the third leave at once.
+// and the third leave at once, as the end of the terminal does.
 func (v *invocation) interrupts(r *runner.Runner) func() {
 	sig := make(chan os.Signal, 3)
 	signal.Notify(sig, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(sig, syscall.SIGHUP)
+	}
 	done := make(chan struct{})
 	finished := make(chan struct{})
 	go func() {
@@ -537,6 +546,9 @@ func (v *invocation) interrupts(r *runner.Runner) func() {
 			case <-done:
 				return
 			case s := <-sig:
+				if s == syscall.SIGHUP {
+					n = max(n, 3)
+				}
 				switch {
 				case n == 1 && s != syscall.SIGTERM:
 					fmt.Fprintln(v.app.stderr, "\nstopping after the current steps; press Ctrl-C again to end them")

@@ -225,10 +225,15 @@ func (s *Session) same(w wire.Welcome, attach bool) error {
 	case attach != w.Attached:
 		return fmt.Errorf("%w: attached: %v", wire.ErrProtocol, w.Attached)
 	}
-	if !s.greeted() {
+	was := s.greet.MachineID
+	switch {
+	case s.greeted():
+	case s.opt.Expect != nil:
+		was = s.opt.Expect.MachineID
+	default:
 		return nil
 	}
-	if was := s.greet.MachineID; was != w.MachineID {
+	if was != w.MachineID {
 		return &connection.Error{Class: connection.ClassHostKey, Host: s.opt.Host, Op: "come back to the worker",
 			Err: fmt.Errorf("%w: this is another machine: its id was %.40q and is %.40q", errRefused, was, w.MachineID), Hint: "An address was given to another host, or a load balancer stands between. Nothing was executed there."}
 	}
@@ -244,6 +249,7 @@ func (s *Session) same(w wire.Welcome, attach bool) error {
 // takeUp makes p the session's link and tells the worker what it does not know.
 func (s *Session) takeUp(p *process, w wire.Welcome, cause error) error {
 	first := s.greet
+	s.met(w)
 	s.mu.Lock()
 	if !s.greeted() {
 		s.greet = w
@@ -285,13 +291,18 @@ func (s *Session) succeed(before, w wire.Welcome, cause error) {
 	l.Blind = len(w.Found) == 0 && (w.Records < s.records || w.Unkept != "" || before.Unkept != "")
 	// Where no worker had spoken and none has left anything, nothing was given.
 	fresh := before.PID == 0 && len(w.Found) == 0 && w.Records <= 1 && w.Unkept == ""
+	// A journal that was there is gone.
+	l.Blind = l.Blind || w.Fresh && (before.Kept != "" || before.Version == 0 && s.opt.Expect != nil && s.opt.Expect.Kept)
 	for id, p := range s.jobs {
 		if !p.sent || fresh && !p.adopted {
 			continue
 		}
 		delete(s.owed, id)
+		end := *l
+		// What this controller gave nobody before, nobody had begun.
+		end.Blind = l.Blind && (p.adopted || before.Version != 0)
 		select {
-		case p.gone <- l:
+		case p.gone <- &end:
 		default:
 		}
 	}

@@ -19,7 +19,8 @@ const bootstrap = `exec /bin/sh -c 'n=shim-HASH; ` +
 	// a first line; a file system mounted noexec refuses to start it.
 	`umask 077; w() { if [ -L "$1" ]; then why="$why $1 is a link;"; return 1; fi; mkdir -p "$1" 2>/dev/null; ` +
 	`if [ -d "$1" ]; then :; else why="$why $1 cannot be made;"; return 1; fi; ` +
-	`if [ -O "$1" ]; then chmod 700 "$1"; else why="$why $1 belongs to somebody else;"; return 1; fi; ` +
+	`if [ -O "$1" ]; then :; else why="$why $1 belongs to somebody else;"; return 1; fi; ` +
+	`case "$(ls -ld "$1")" in d????w*|d???????w*) why="$why $1 can be written by others (chmod go-w it after a look into it);"; return 1;; esac; chmod 700 "$1"; ` +
 	`p="$1/.probe-$$"; rm -f "$p"; if (echo exit 7 > "$p") 2>/dev/null; then :; else rm -f "$p"; why="$why $1 cannot be written (full or read-only);"; return 1; fi; ` +
 	`chmod 700 "$p"; "$p" 2>/dev/null; s=$?; rm -f "$p"; if [ $s -eq 7 ]; then return 0; fi; why="$why $1 is mounted noexec;"; return 1; }; ` +
 	`m="$(uname -s) $(uname -m) $u"; for d in "$HOME/.cache/sloth" DIRS; do ` +

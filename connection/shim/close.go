@@ -65,8 +65,10 @@ func (s *Session) farewell(w *wire.Conn) error {
 	s.mu.Lock()
 	seq := s.seq
 	s.mu.Unlock()
-	if err := w.Send(s.ctx, wire.KindAck, wire.Ack{Seq: seq}); err != nil {
-		return err
+	if s.opt.Settle == nil || s.opt.Settle() == nil {
+		if err := w.Send(s.ctx, wire.KindAck, wire.Ack{Seq: seq}); err != nil {
+			return err
+		}
 	}
 	return w.Send(s.ctx, wire.KindBye, nil)
 }
@@ -84,7 +86,9 @@ func (s *Session) bye() {
 	seq := s.seq
 	leaving := s.leaving
 	s.mu.Unlock()
-	_ = s.send(s.ctx, wire.KindAck, wire.Ack{Seq: seq})
+	if s.opt.Settle == nil || s.opt.Settle() == nil {
+		_ = s.send(s.ctx, wire.KindAck, wire.Ack{Seq: seq})
+	}
 	if leaving {
 		s.cancel(wire.ErrClosed)
 		return

@@ -137,7 +137,7 @@ func TestFirstContactUploadsLaterOnesDoNot(t *testing.T) {
 	}
 }
 
-func TestEveryLoginShell(t *testing.T) {
+func TestFault35EveryLoginShell(t *testing.T) {
 	for _, shell := range []string{"sh", "bash", "dash", "zsh", "fish", "tcsh", "bsd-csh", "ksh"} {
 		t.Run(shell, func(t *testing.T) {
 			path, err := exec.LookPath(shell)
@@ -187,7 +187,7 @@ func TestSFTPThatLeadsElsewhere(t *testing.T) {
 	h.works(false)
 }
 
-func TestNoiseOfTheLogin(t *testing.T) {
+func TestFault34NoiseOfTheLogin(t *testing.T) {
 	h := start(t, sshdtest.Options{User: sshdtest.AddAccount(t, "/bin/bash").Name})
 	rc := filepath.Join(h.Home, ".bashrc")
 	write := func(text string) {
@@ -207,7 +207,7 @@ func TestNoiseOfTheLogin(t *testing.T) {
 	h.fails(connection.ClassShim, `"Maintenance until noon"`, "exit code 3")
 }
 
-func TestAccountsThatRunNothing(t *testing.T) {
+func TestFault35AccountsThatRunNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		shell  string
 		config []string
@@ -246,7 +246,7 @@ func unamed(t *testing.T, sysname, machine string) sshdtest.Options {
 	return sshdtest.Options{Env: map[string]string{"PATH": dir + ":/usr/bin:/bin"}}
 }
 
-func TestForeignPlatforms(t *testing.T) {
+func TestFault15ForeignPlatforms(t *testing.T) {
 	h := start(t, unamed(t, "Linux", "s390x"))
 	h.fails(connection.ClassShim, `"Linux" "s390x"`, "Linux (x86_64, aarch64, armv6 and later, i386, riscv64) and macOS")
 	h = start(t, unamed(t, "SunOS", "i86pc"))
@@ -276,7 +276,7 @@ func (g guessed) For(goos, goarch string) ([]byte, string, error) {
 	return g.Binaries.For(goos, goarch)
 }
 
-func TestFoldersThatAreNotOurs(t *testing.T) {
+func TestFault18FoldersThatAreNotOurs(t *testing.T) {
 	if os.Geteuid() != 0 {
 		sshdtest.MustSkip(t, "needs root to give folders away")
 	}
@@ -324,13 +324,8 @@ func TestFoldersThatAreNotOurs(t *testing.T) {
 	}
 	sh("rm -rf " + fallback + " " + cache + " /tmp/sloth-" + uid)
 
-	// Our own, but open to others: what lies there is not trusted.
+	// A shim that others may write is not trusted.
 	h.works(true)
-	sh("chmod 777 " + cache + " && printf '#!/bin/sh\\necho planted >&2\\n' > " + h.cached())
-	h.works(true)
-	if st, _ := os.Stat(cache); st.Mode().Perm() != 0o700 {
-		t.Errorf("the folder is %v", st.Mode())
-	}
 	sh("chmod 777 " + h.cached())
 	h.works(true)
 
@@ -342,6 +337,63 @@ func TestFoldersThatAreNotOurs(t *testing.T) {
 	if st, _ := os.Lstat(h.cached()); !st.Mode().IsRegular() {
 		t.Errorf("it still is %v", st.Mode())
 	}
+}
+
+// A host whose kernel forbids to run what was put there is told from others, with
+// what to allow.
+func TestFault16StartingIsForbidden(t *testing.T) {
+	h := start(t, in(t, `for d in /var/tmp /tmp /dev/shm; do mount -t tmpfs -o ro tmpfs $d; done; mount -t tmpfs tmpfs /run; mkdir /run/sshd; mount -o remount,ro /run; `))
+	h.conn = &forbidding{h.conn}
+	h.fails(connection.ClassShim, "the new shim in "+filepath.Dir(h.cached())+" does not run", "Permission denied", "SELinux, AppArmor or fapolicyd", "restorecon")
+}
+
+// forbidding is a connection to a host that does not let new files be started.
+type forbidding struct{ connection.Conn }
+
+func (c *forbidding) Upload(ctx context.Context, path string, mode fs.FileMode, size int64, src io.Reader) error {
+	if err := c.Conn.Upload(ctx, path, mode, size, src); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o600)
+}
+
+// A folder that others may write is left as it is, and the next one taken; where
+// there is no other, the error says what to do.
+func TestFault19AFolderThatOthersMayWrite(t *testing.T) {
+	h := start(t, in(t, `for d in /var/tmp /tmp; do mount -t tmpfs -o ro tmpfs $d; done; `))
+	cache := filepath.Dir(h.cached())
+	for _, mode := range []os.FileMode{0o777, 0o707, 0o770} {
+		if err := os.MkdirAll(cache, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(h.cached(), []byte("#!/bin/sh\necho planted >&2\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(cache, mode); err != nil {
+			t.Fatal(err)
+		}
+		h.works(mode == 0o777) // in memory; the later ones find it there
+		if st, err := os.Stat(cache); err != nil || st.Mode().Perm() != mode {
+			t.Errorf("the folder was changed to %v, %v", st, err)
+		}
+	}
+	// One that others may only read is ours to close.
+	if err := os.Chmod(cache, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	only := start(t, in(t, `for d in /var/tmp /tmp /dev/shm; do mount -t tmpfs -o ro tmpfs $d; done; mount -t tmpfs tmpfs /run; mkdir /run/sshd; mount -o remount,ro /run; `))
+	cache = filepath.Dir(only.cached())
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(cache, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	only.fails(connection.ClassShim, cache+" can be written by others", "/var/tmp/sloth-0 cannot be made")
+	if err := os.Chmod(cache, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	only.works(true)
 }
 
 // in runs the server where mounts are its own.
@@ -365,7 +417,7 @@ func in(t *testing.T, mounts string) sshdtest.Options {
 	return sshdtest.Options{Wrapper: []string{"unshare", "-m", "/bin/sh", "-c", mounts + ` exec "$@"`, "sh"}}
 }
 
-func TestNoexec(t *testing.T) {
+func TestFault14Noexec(t *testing.T) {
 	h := start(t, in(t, `for d in /var/lib/shimtest-*/sshdtest-*/home /var/tmp /tmp; do mount -t tmpfs -o noexec,mode=1777 tmpfs $d; done;`))
 	h.works(true) // /run/user or /dev/shm
 	h = start(t, in(t, `for d in /var/lib/shimtest-*/sshdtest-*/home /var/tmp /tmp /dev/shm /run; do mount -t tmpfs -o noexec,mode=1777 tmpfs $d; done; mkdir /run/sshd;`))
@@ -375,7 +427,7 @@ func TestNoexec(t *testing.T) {
 	}
 }
 
-func TestReadOnlyAndFullDisks(t *testing.T) {
+func TestFault13ReadOnlyAndFullDisks(t *testing.T) {
 	h := start(t, in(t, `for d in /var/lib/shimtest-*/sshdtest-*/home /var/tmp; do mount -t tmpfs -o ro tmpfs $d; done; mount -t tmpfs -o mode=1777 tmpfs /tmp;`))
 	h.works(true)
 	// Too small for the shim, but not for the probe: the next folder is tried.
@@ -385,7 +437,7 @@ func TestReadOnlyAndFullDisks(t *testing.T) {
 	h.fails(connection.ClassShim, "no space left in", "/.cache/sloth")
 }
 
-func TestTampering(t *testing.T) {
+func TestFault17Tampering(t *testing.T) {
 	h := start(t, sshdtest.Options{})
 	h.works(true)
 	h.opt.Verify = true
@@ -449,7 +501,7 @@ func (c *changing) Upload(ctx context.Context, path string, mode fs.FileMode, si
 	return os.WriteFile(path, append(data, 'x'), 0o700)
 }
 
-func TestACutUploadLeavesNothingToRun(t *testing.T) {
+func TestFault03ACutUploadLeavesNothingToRun(t *testing.T) {
 	h := start(t, sshdtest.Options{})
 	h.opt.Progress = func(done, total int64) {
 		if done > total/3 {

@@ -58,7 +58,7 @@ func impostor(t *testing.T, says []byte) *host {
 	return start(t, sshdtest.Options{Config: []string{"ForceCommand echo SLOTH/1 READY; cat " + file + "; exec cat > /dev/null"}})
 }
 
-func TestAHostThatDoesNotKeepToTheProtocol(t *testing.T) {
+func TestFault40AHostThatDoesNotKeepToTheProtocol(t *testing.T) {
 	welcome := wire.Welcome{Version: wire.Version}
 	event := func(seq uint64) wire.Event { return wire.Event{Seq: seq, Job: "1", Kind: "log"} }
 	deep := append([]byte{byte(wire.KindEvent), 0, 0, 0, 1, 0, 0, 4, 0}, bytes.Repeat([]byte{0x91}, 1024)...)
@@ -90,7 +90,7 @@ func TestAHostThatDoesNotKeepToTheProtocol(t *testing.T) {
 }
 
 // A result is taken once, and only for what was asked.
-func TestResultsThatNobodyAskedFor(t *testing.T) {
+func TestFault40ResultsThatNobodyAskedFor(t *testing.T) {
 	for name, jobs := range map[string][]any{
 		"unknown": {wire.Done{Seq: 1, Job: "never sent", Body: []byte{0xc0}}},
 		"twice":   {wire.Done{Seq: 1, Job: "1", Body: []byte{0xc0}}, wire.Done{Seq: 2, Job: "1", Body: []byte{0xc0}}},

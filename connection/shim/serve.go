@@ -34,7 +34,7 @@ func CallID(ctx context.Context) string {
 // receive serves everything the worker says until the link ends.
 func (s *Session) receive(p *process) error {
 	for {
-		s.reading.Store(time.Now().UnixNano())
+		s.reading.Store(int64(max(1, time.Since(s.began)))) // clocks may be set, time goes on
 		kind, body, err := p.wire.Receive()
 		s.reading.Store(0)
 		if err != nil {
@@ -84,6 +84,9 @@ func (s *Session) handle(link *process, kind wire.Kind, body []byte) error {
 			return fmt.Errorf("%w: a result of job %.40q, which has none to give", wire.ErrProtocol, d.Job)
 		}
 		if p != nil {
+			if k, ok := p.h.(Keeper); ok {
+				k.Keep(d.Body, d.Err != "")
+			}
 			p.done <- d
 		}
 	case wire.KindCall:
@@ -154,9 +157,17 @@ func (s *Session) welcomed(body []byte) error {
 	}
 	s.mu.Lock()
 	s.greet = w
+	s.records = w.Records
 	s.mu.Unlock()
+	s.met(w)
 	close(s.welcome)
 	return nil
+}
+
+func (s *Session) met(w wire.Welcome) {
+	if s.opt.Met != nil {
+		s.opt.Met(w)
+	}
 }
 
 func decodeWelcome(body []byte) (wire.Welcome, error) {
@@ -252,7 +263,7 @@ func (s *Session) answer(link *process, c wire.Call) ([]byte, error) {
 
 // heartbeat keeps the link in use and notices when the other side is silent.
 func (s *Session) heartbeat() {
-	tick := time.NewTicker(beat)
+	tick := time.NewTicker(min(beat, s.opt.Silence/3))
 	defer tick.Stop()
 	for {
 		select {
@@ -267,7 +278,7 @@ func (s *Session) heartbeat() {
 			// While a handler is busy nothing is read, and nothing can be heard.
 			quiet := p.wire.Quiet()
 			since := s.reading.Load()
-			if since != 0 && quiet > silence && time.Since(time.Unix(0, since)) > silence && p.lost.Load() == nil {
+			if since != 0 && quiet > s.opt.Silence && time.Since(s.began)-time.Duration(since) > s.opt.Silence && p.lost.Load() == nil {
 				var err error = &connection.Error{Class: connection.ClassTCP, Host: s.opt.Host, Op: "talk to the worker",
 					Err: fmt.Errorf("silent for %s", quiet.Round(time.Second)), Hint: "Is the host up, and the network between?"}
 				if !s.durable() {

@@ -46,12 +46,26 @@ type Options struct {
 	// Settle is called before the worker is told that something has arrived and
 	// may be forgotten; after an error it is not told. nil: nothing need be done.
 	Settle func() error
+	// Met hears who answered, before any of its results; nil: nobody does.
+	Met func(wire.Welcome)
+	// Expect is who answered an earlier controller of this run, with
+	// Durable.Resume; nil: nobody did, as far as is known.
+	Expect *Identity
+	// Silence is how long the host may say nothing until its link is given up;
+	// 0: 15 s.
+	Silence time.Duration
 	// Link hears that the link broke, and with nil that it is there again; nil:
 	// nobody does.
 	Link func(err error)
 	// Platform is "os/arch" that the host is thought to have; empty: linux on
 	// this machine's processor. A wrong guess costs one more round trip or two.
 	Platform string
+}
+
+// Identity is what stays of a host from one controller of a run to the next.
+type Identity struct {
+	MachineID string // empty where it has none
+	Kept      bool   // it has a folder for the run
 }
 
 func (o *Options) platform() (goos, goarch string) {
@@ -92,6 +106,13 @@ type Handler interface {
 	Call(ctx context.Context, service string, body []byte) ([]byte, error)
 }
 
+// Keeper is a Handler that keeps the result of its job for good. Keep is called
+// before the worker hears that it may forget it; failed says that the job was not
+// done at all.
+type Keeper interface {
+	Keep(body []byte, failed bool)
+}
+
 // Session is the controller's end of one worker.
 type Session struct {
 	opt    Options
@@ -127,7 +148,8 @@ type Session struct {
 
 	served served
 
-	reading atomic.Int64  // since when the host is listened to, Unix nanoseconds; 0: a handler is busy
+	began   time.Time
+	reading atomic.Int64  // since when the host is listened to, nanoseconds after began; 0: a handler is busy
 	slots   chan struct{} // one token for each short call under way
 	calls   atomic.Int32
 }
@@ -159,8 +181,11 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 	if o.StartTimeout <= 0 {
 		o.StartTimeout = 60 * time.Second
 	}
+	if o.Silence <= 0 {
+		o.Silence = silence
+	}
 	s := &Session{
-		opt: o, conn: conn, jobs: map[string]*pending{}, owed: map[string]bool{}, blobs: map[string][]byte{}, slots: make(chan struct{}, maxCalls),
+		opt: o, conn: conn, began: time.Now(), jobs: map[string]*pending{}, owed: map[string]bool{}, blobs: map[string][]byte{}, slots: make(chan struct{}, maxCalls),
 		turned:  make(chan struct{}),
 		started: make(chan struct{}), welcome: make(chan struct{}), ended: make(chan struct{}),
 	}

@@ -34,6 +34,8 @@ type Durable struct {
 	// who runs it and from where. Both are for others who wait.
 	Run   string `msgpack:"n,omitempty"`
 	Owner string `msgpack:"o,omitempty"`
+	// Worker is the process that an executor serves, for that one only.
+	Worker int `msgpack:"p,omitempty"`
 	// Lock asks that nobody else changes the host meanwhile; LockWait, in
 	// seconds, is how long to wait for somebody who does. 0: not at all.
 	Lock     bool    `msgpack:"l,omitempty"`
@@ -91,8 +93,10 @@ type Welcome struct {
 	Blobs    []string `msgpack:"bl,omitempty"`
 	// Found is what the journal of a worker that is gone says of its steps;
 	// Records is how long that journal was.
-	Found   []Found `msgpack:"fo,omitempty"`
-	Records uint64  `msgpack:"re,omitempty"`
+	Found []Found `msgpack:"fo,omitempty"`
+	// Fresh says that Kept was made just now: nothing was there of this run.
+	Fresh   bool   `msgpack:"fr,omitempty"`
+	Records uint64 `msgpack:"re,omitempty"`
 }
 
 // Found is one step that had begun, as a journal knows it.

@@ -15,7 +15,7 @@ import (
 )
 
 // Read without effects, a file changes nothing and says what it would.
-func TestInert(t *testing.T) {
+func TestFault56NothingHappensWhileAFileIsRead(t *testing.T) {
 	t.Chdir(t.TempDir())
 	ran := 0
 	var records []bind.Record

@@ -148,7 +148,7 @@ func TestRaiseKeepsTheError(t *testing.T) {
 	}
 }
 
-func TestInterrupts(t *testing.T) {
+func TestFault56Interrupts(t *testing.T) {
 	for name, src := range map[string]string{
 		"loop":      `while true do end`,
 		"pcall":     `while true do pcall(function() while true do end end) end`,
@@ -180,7 +180,7 @@ func TestInterrupts(t *testing.T) {
 	}
 }
 
-func TestLimits(t *testing.T) {
+func TestFault56Limits(t *testing.T) {
 	vm := world(t, Options{MaxString: 1 << 20, MaxSteps: 1 << 20})
 	for src, want := range map[string]string{
 		`return ("x"):rep(1e12)`:                                                  "resulting string too large",

@@ -210,7 +210,7 @@ func TestACallThatNeverGetsItsTurn(t *testing.T) {
 	wg.Wait()
 }
 
-func TestMemoryLimit(t *testing.T) {
+func TestFault56MemoryLimit(t *testing.T) {
 	vm := world(t, Options{MaxMemory: 200 << 20, MaxString: 8 << 20})
 	_, err := run(t, vm, `local t = {} while true do t[#t + 1] = ("x"):rep(1000000) .. #t end`)
 	if !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "the limit is 200") {

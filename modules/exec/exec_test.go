@@ -122,7 +122,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestBinaryOutputIsExact(t *testing.T) {
+func TestFault37BinaryOutputIsExact(t *testing.T) {
 	c := surround(t)
 	want := make([]byte, 0, 1<<16)
 	for i := range 1 << 16 {
@@ -136,7 +136,7 @@ func TestBinaryOutputIsExact(t *testing.T) {
 	}
 }
 
-func TestFloodIsCapped(t *testing.T) {
+func TestFault36FloodIsCapped(t *testing.T) {
 	c := surround(t)
 	var seen int64
 	var mu sync.Mutex
@@ -204,7 +204,7 @@ func alive(pid string) bool {
 	return !strings.HasPrefix(rest, "Z")
 }
 
-func TestTimeoutKillsTheGroup(t *testing.T) {
+func TestFault55TimeoutKillsTheGroup(t *testing.T) {
 	c := surround(t)
 	start := time.Now()
 	got := call(t, "run", c, "trap '' TERM; echo before; sleep 1000 & echo $! $$ >pids; wait; sleep 1000", map[string]any{"timeout": 0.3})
@@ -230,7 +230,7 @@ func TestEndOfTheTaskRaises(t *testing.T) {
 	gone(t, filepath.Join(c.Workdir, "pids"))
 }
 
-func TestDaemonKeepingStdoutDoesNotHoldUs(t *testing.T) {
+func TestFault54DaemonKeepingStdoutDoesNotHoldUs(t *testing.T) {
 	c := surround(t)
 	start := time.Now()
 	got := call(t, "run", c, "setsid sleep 1000 & echo $! >pid; echo started")
@@ -301,7 +301,7 @@ func (m oomMachine) Open(name string) (io.ReadCloser, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
-func TestOOMKillIsReported(t *testing.T) {
+func TestFault53OOMKillIsReported(t *testing.T) {
 	c := surround(t)
 	c.Machine = oomMachine{Machine: c.Machine, kills: new(int)}
 	if got := call(t, "run", c, "kill -KILL $$"); got["error"] != "killed by the kernel because memory ran out (OOM)" || got["exit_code"] != 137 {

@@ -149,7 +149,7 @@ func waitGone(t *testing.T, pid int) {
 	t.Errorf("process %d lives on", pid)
 }
 
-func TestAFloodOfOutputIsCutInTheMiddle(t *testing.T) {
+func TestFault36AFloodOfOutputIsCutInTheMiddle(t *testing.T) {
 	var k kept
 	var want bytes.Buffer
 	for i := range 100_000 {

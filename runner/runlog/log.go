@@ -85,6 +85,14 @@ type Sent struct {
 	Over   bool   `msgpack:"-" json:"over"` // its results are all there
 }
 
+// Met is a host's worker, as it named itself.
+type Met struct {
+	Host      string `msgpack:"h" json:"host"`
+	MachineID string `msgpack:"m" json:"machine_id"`
+	BootID    string `msgpack:"b" json:"boot_id"`
+	Kept      string `msgpack:"k" json:"kept"` // its folder of the run
+}
+
 // Outcome is how a step ended, or that it began.
 type Outcome struct {
 	Host  string `msgpack:"h" json:"host"`
@@ -113,6 +121,7 @@ type Resumed struct {
 // entry is one of its fields.
 type entry struct {
 	Head    *Head    `msgpack:"h,omitempty"`
+	Met     *Met     `msgpack:"m,omitempty"`
 	Sent    *Sent    `msgpack:"s,omitempty"`
 	Over    string   `msgpack:"v,omitempty"` // a job
 	Outcome *Outcome `msgpack:"o,omitempty"`
@@ -251,6 +260,9 @@ func (l *Log) Sync() error {
 	l.synced = upTo
 	return nil
 }
+
+// Met notes who answered on a host.
+func (l *Log) Met(m Met) error { return l.add(entry{Met: &m}) }
 
 // Send notes a job, on disk when it returns: only then may it be sent.
 func (l *Log) Send(s Sent) error {

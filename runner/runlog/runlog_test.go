@@ -72,7 +72,7 @@ func TestAStoryIsToldAsItWasWritten(t *testing.T) {
 
 // Cut at any byte a record tells a beginning of the story; changed, it is
 // refused.
-func TestDamagedRecords(t *testing.T) {
+func TestFault10DamagedRecords(t *testing.T) {
 	root := t.TempDir()
 	l, err := runlog.Create(root, runlog.Head{RunID: "r1"})
 	if err != nil {

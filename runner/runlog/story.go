@@ -19,11 +19,12 @@ import (
 
 // Story is what a record tells.
 type Story struct {
-	Head    Head      `json:"run"`
-	Sent    []*Sent   `json:"sent"`
-	Steps   []Outcome `json:"steps"` // the last of each step, in the order of their first
-	Resumed []Resumed `json:"resumed"`
-	End     *End      `json:"end"` // nil: it goes on, or its controller died
+	Head    Head           `json:"run"`
+	Met     map[string]Met `json:"met"` // by host, the last one
+	Sent    []*Sent        `json:"sent"`
+	Steps   []Outcome      `json:"steps"` // the last of each step, in the order of their first
+	Resumed []Resumed      `json:"resumed"`
+	End     *End           `json:"end"` // nil: it goes on, or its controller died
 	// Running is the process that goes on with it; 0: none does.
 	Running int `json:"pid"`
 }
@@ -41,7 +42,7 @@ func tell(entries []entry) (*Story, error) {
 	if len(entries) == 0 || entries[0].Head == nil {
 		return nil, fmt.Errorf("%w: its beginning is missing", ErrDamaged)
 	}
-	s := &Story{Head: *entries[0].Head}
+	s := &Story{Head: *entries[0].Head, Met: map[string]Met{}}
 	seal, err := sealer(s.Head.Key)
 	if err != nil {
 		return nil, err
@@ -50,6 +51,8 @@ func tell(entries []entry) (*Story, error) {
 	jobs := map[string]*Sent{}
 	for _, e := range entries[1:] {
 		switch {
+		case e.Met != nil:
+			s.Met[e.Met.Host] = *e.Met
 		case e.Sent != nil:
 			s.Sent = append(s.Sent, e.Sent)
 			jobs[e.Sent.Job] = e.Sent

@@ -43,7 +43,7 @@ func asked20(t *testing.T, b wire.Become) error {
 	return err
 }
 
-func TestSudoThatDoesNotAnswer(t *testing.T) {
+func TestFault25SudoThatDoesNotAnswer(t *testing.T) {
 	defer func(d time.Duration) { becomeTimeout = d }(becomeTimeout)
 	becomeTimeout = 200 * time.Millisecond
 	playSudo(t, "exec sleep 1000")
@@ -54,7 +54,7 @@ func TestSudoThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-func TestSudoWithoutAPasswordIsQuick(t *testing.T) {
+func TestFault22SudoWithoutAPasswordIsQuick(t *testing.T) {
 	dir := playSudo(t, `echo "$@" > "$0.args"; echo "sudo: a password is required" >&2; exit 1`)
 	begun := time.Now()
 	err := asked20(t, wire.Become{})
@@ -72,7 +72,7 @@ func TestSudoWithoutAPasswordIsQuick(t *testing.T) {
 }
 
 // A question, in the middle of a lecture or of other words, is answered once.
-func TestThePasswordIsGivenOnceToTheRightQuestion(t *testing.T) {
+func TestFault23ThePasswordIsGivenOnceToTheRightQuestion(t *testing.T) {
 	// $4 is the prompt, a marker that nobody else knows.
 	ask := `p=$4; printf '%s' "$p" >&2; read -r got; echo "$got" >> "$0.got"`
 	become := wire.Become{HasPassword: true, Password: []byte("hunter2")}
@@ -122,5 +122,70 @@ func TestQuestions(t *testing.T) {
 		if _, got := lastLineAsks(text, ""); got != want {
 			t.Errorf("%q: %v", text, got)
 		}
+	}
+}
+
+// A worker without a link, and with nothing to do, lets others change the host;
+// one that is busy does not.
+func TestFault09AnIdleWorkerLetsGo(t *testing.T) {
+	defer func(d time.Duration) { restAfter = d }(restAfter)
+	restAfter = 50 * time.Millisecond
+	t.Setenv("HOME", t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newRun(ctx, roleWorker)
+	r.active["j"] = &job{}
+	mine, other := &wire.Durable{Run: "a"}, &wire.Durable{Run: "b"}
+	if err := r.lock.take(ctx, mine, func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.awaitLink() }()
+	var busy targetLock
+	if err := busy.take(ctx, &wire.Durable{Run: "b", LockWait: 0.2}, func(string) {}); err == nil {
+		t.Error("a busy worker let go")
+	}
+	r.mu.Lock()
+	delete(r.active, "j")
+	r.mu.Unlock()
+	other.LockWait = 10
+	var idle targetLock
+	if err := idle.take(ctx, other, func(string) {}); err != nil {
+		t.Error(err)
+	}
+	// And takes it again for its next step.
+	if err := r.lock.take(ctx, &wire.Durable{Run: "a"}, func(string) {}); err == nil {
+		t.Error("two have the lock")
+	}
+	cancel()
+	r.links <- nil
+	<-ended
+}
+
+// What waits does so by a clock that nobody sets: the time of day does not count.
+func TestFault47TheClockIsSet(t *testing.T) {
+	r := newRun(t.Context(), roleWorker)
+	r.began = r.began.Add(-time.Hour) // has run for that long
+	r.alone.Store(int64(time.Hour - time.Minute))
+	if r.abandoned() {
+		t.Error("alone for a minute is abandoned")
+	}
+	r.alone.Store(int64(time.Hour - aloneFor - time.Minute))
+	if !r.abandoned() {
+		t.Error("alone for too long is not abandoned")
+	}
+	// A journal from the future is not old.
+	runs := t.TempDir()
+	for name, age := range map[string]time.Duration{"future": -20 * 365 * 24 * time.Hour, "fresh": time.Hour, "old": maxAge + time.Hour} {
+		dir := filepath.Join(runs, name)
+		file := filepath.Join(dir, "journal")
+		when := time.Now().Add(-age)
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(file, nil, 0o600), os.Chtimes(file, when, when)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prune(runs, time.Now().Add(-maxAge))
+	left, err := os.ReadDir(runs)
+	if err != nil || len(left) != 2 || left[0].Name() != "fresh" || left[1].Name() != "future" {
+		t.Errorf("%v %v", left, err)
 	}
 }

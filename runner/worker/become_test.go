@@ -91,7 +91,7 @@ func password(method, p string) wire.Become {
 
 const onceOnly = "It was tried once only, so that no account is locked."
 
-func TestSudo(t *testing.T) {
+func TestFault24Sudo(t *testing.T) {
 	r := newRules(t)
 	other := sshdtest.AddAccount(t, "")
 	mine, wrong := password("sudo", r.me.Password), password("sudo", "wrong")
@@ -128,7 +128,7 @@ func TestSudo(t *testing.T) {
 	}
 }
 
-func TestSu(t *testing.T) {
+func TestFault24Su(t *testing.T) {
 	r := newRules(t)
 	other := sshdtest.AddAccount(t, "")
 	r.becomes(password("su", other.Password), other.Name)
@@ -137,7 +137,7 @@ func TestSu(t *testing.T) {
 	r.refused(password("su", "x"), "nobody-here", "become nobody-here: there is no such user on this host", "Create the user first, or correct become_user.")
 }
 
-func TestDoas(t *testing.T) {
+func TestFault24Doas(t *testing.T) {
 	r := newRules(t)
 	if _, err := exec.LookPath("doas"); err != nil {
 		sshdtest.MustSkip(t, "needs doas")

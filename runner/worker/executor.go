@@ -99,7 +99,7 @@ func (e *executor) open(w *run, name string) error {
 	h.Become = wire.Become{} // an executor becomes nobody, and needs no password
 	if d := h.Durable; d != nil {
 		// It keeps no journal, but its user's lock.
-		h.Durable = &wire.Durable{Run: d.Run, Lock: d.Lock, LockWait: d.LockWait, Owner: d.Owner}
+		h.Durable = &wire.Durable{Run: d.Run, Lock: d.Lock, LockWait: d.LockWait, Owner: d.Owner, Worker: os.Getpid()}
 	}
 	h.Env = maps.Clone(h.Env)
 	if l, ok := os.LookupEnv("LC_ALL"); ok { // the way there had another
@@ -287,12 +287,17 @@ func (e *executor) asked(w *run, c wire.Call) ([]byte, error) {
 // closeExecutors ends all executors side by side.
 func (r *run) closeExecutors() {
 	r.mu.Lock()
-	var all sync.WaitGroup
-	for _, e := range r.become {
-		all.Go(func() { e.close(context.WithoutCancel(r.ctx)) })
-	}
+	all := r.become
 	r.become = map[string]*executor{}
 	r.mu.Unlock()
+	closeAll(context.WithoutCancel(r.ctx), all)
+}
+
+func closeAll(ctx context.Context, executors map[string]*executor) {
+	var all sync.WaitGroup
+	for _, e := range executors {
+		all.Go(func() { e.close(ctx) })
+	}
 	all.Wait()
 }
 

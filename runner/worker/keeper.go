@@ -61,6 +61,7 @@ func (r *run) claim(w *wire.Welcome) {
 		}
 	}
 	if k.dir == "" {
+		w.Fresh = true
 		k.create(h.RunID, h.Durable.Key, first)
 	}
 	if k.dir != "" {

@@ -17,12 +17,13 @@ const (
 	// aloneFor is how long a worker without a link begins further steps, and how
 	// long it stays once nothing runs any more.
 	aloneFor = 10 * time.Minute
-	// restAfter is when a worker without a link and without work lets others
-	// change the host.
-	restAfter = 30 * time.Second
 	// helloTimeout bounds the first message of whoever attaches.
 	helloTimeout = 10 * time.Second
 )
+
+// restAfter is when a worker without a link and without work lets others change
+// the host.
+var restAfter = 30 * time.Second
 
 // live serves l, and every link that follows, until the run is over.
 func (r *run) live(l *link) error {
@@ -34,7 +35,7 @@ func (r *run) live(l *link) error {
 			l.drop()
 			return err
 		}
-		r.alone.Store(time.Now().UnixNano())
+		r.alone.Store(int64(max(1, time.Since(r.began)))) // the host's clock may be set meanwhile
 		l.drop()
 		next := r.awaitLink()
 		if next == nil {
@@ -121,7 +122,7 @@ func (r *run) busy() bool {
 // anything.
 func (r *run) abandoned() bool {
 	since := r.alone.Load()
-	return since != 0 && time.Since(time.Unix(0, since)) > aloneFor
+	return since != 0 && time.Since(r.began)-time.Duration(since) > aloneFor
 }
 
 // admit lets a new link take over from the one before, if it comes from whoever
@@ -144,6 +145,13 @@ func (r *run) admit(l *link) {
 		l.drop()
 		return
 	}
+	// The old link may not have noticed yet that nobody is there, and who says
+	// something may wait on it.
+	old := r.out.open.Load()
+	if old != nil {
+		old.wire.Close()
+		old.in.Close()
+	}
 	r.mu.Lock()
 	w.Blobs = slices.Collect(maps.Keys(r.blobs))
 	w.Jobs = append(slices.Collect(maps.Keys(r.active)), slices.Collect(maps.Keys(r.done))...)
@@ -154,10 +162,7 @@ func (r *run) admit(l *link) {
 		l.drop()
 		return
 	}
-	// The old link may not have noticed yet that nobody is there.
-	if old, _ := r.out.current(); old != nil {
-		old.wire.Close()
-		old.in.Close()
+	if old != nil {
 		r.out.detach(old)
 	}
 	if err = r.out.attach(r.ctx, l, m, h.Durable.From); err == nil {

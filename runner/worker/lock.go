@@ -88,8 +88,8 @@ func (t *targetLock) take(ctx context.Context, d *wire.Durable, say func(string)
 		if !errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("lock the host: %w", err)
 		}
-		who, run := heldBy(path)
-		if run != "" && run == d.Run {
+		who, run, pid := heldBy(path)
+		if run != "" && run == d.Run && pid > 0 && unix.Kill(pid, 0) == nil {
 			return nil // the same run, which knows this machine under another name too
 		}
 		if !time.Now().Before(limit) {
@@ -146,13 +146,14 @@ func readHolder(path string) (holder, error) {
 	return h, json.Unmarshal(text, &h)
 }
 
-// heldBy says who holds the lock, for people, and which run that is.
-func heldBy(path string) (who, run string) {
+// heldBy says who holds the lock, for people, and which run and process that is:
+// until a new holder has signed, the one before.
+func heldBy(path string) (who, run string, pid int) {
 	h, err := readHolder(path)
 	if err != nil || h.Run == "" {
-		return "another run", ""
+		return "another run", "", 0
 	}
-	return fmt.Sprintf("run %.100s of %.100s since %s", h.Run, h.Owner, h.Since.Format(time.DateTime)), h.Run
+	return fmt.Sprintf("run %.100s of %.100s since %s", h.Run, h.Owner, h.Since.Format(time.DateTime)), h.Run, h.PID
 }
 
 // locked takes the host's lock for the run, where it asked for that.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sloth-runner/sloth/connection/wire"
 )
@@ -20,7 +21,8 @@ type outlog struct {
 	mu      sync.Mutex // held while something gets its number and its place
 	room    *sync.Cond // something was confirmed, or the link changed
 	keep    bool
-	link    *link // nil: nobody listens
+	link    *link                // nil: nobody listens
+	open    atomic.Pointer[link] // the same, for whoever must not wait for mu
 	changed chan struct{}
 	seq     uint64
 	acked   uint64
@@ -127,6 +129,7 @@ func (g *outlog) attach(ctx context.Context, l *link, first wire.Message, from u
 		}
 	}
 	g.link = l
+	g.open.Store(l)
 	g.turn()
 	return nil
 }
@@ -137,6 +140,7 @@ func (g *outlog) detach(l *link) {
 	defer g.mu.Unlock()
 	if g.link == l {
 		g.link = nil
+		g.open.Store(nil)
 		g.turn()
 	}
 }

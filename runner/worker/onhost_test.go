@@ -199,7 +199,7 @@ func TestTheLoginsOwnUmaskAndNoTerminal(t *testing.T) {
 	}
 }
 
-func TestAPlanWritesNothingBesideTheShim(t *testing.T) {
+func TestFault63APlanWritesNothingBesideTheShim(t *testing.T) {
 	h := rigUp(t, sshdtest.Options{}, func(o *shim.Options) { o.Check = true })
 	file := filepath.Join(h.Home, "new")
 	spec := step.Spec{ID: "s", Task: "t", Call: "file_ops.copy", Args: map[string]any{"content": "x", "dest": file}}

@@ -12,6 +12,7 @@ import (
 	"github.com/sloth-runner/sloth/facts"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/vmihailenco/msgpack/v5"
 )
 
@@ -42,8 +43,9 @@ type run struct {
 	out     *outlog
 	keeper  keeper
 	lock    targetLock
-	links   chan *link   // that take over
-	alone   atomic.Int64 // since when nobody listens, Unix nanoseconds; 0: somebody does
+	links   chan *link // that take over
+	began   time.Time
+	alone   atomic.Int64 // since when nobody listens, nanoseconds after began; 0: somebody does
 
 	mu      sync.Mutex
 	hello   wire.Hello
@@ -81,7 +83,7 @@ var errStopped = errors.New("cancelled by the controller")
 
 func newRun(ctx context.Context, as role) *run {
 	r := &run{
-		role: as, machine: machine.New(), greeted: make(chan struct{}), arrival: time.Now(),
+		role: as, began: time.Now(), machine: machine.New(), greeted: make(chan struct{}), arrival: time.Now(),
 		blobs: map[string][]byte{}, active: map[string]*job{}, cancels: map[string]wire.Cancel{}, done: map[string]bool{},
 		waiting: map[uint64]*question{}, become: map[string]*executor{}, out: newOutlog(), links: make(chan *link),
 	}
@@ -167,8 +169,18 @@ func (r *run) greet(l *link, h wire.Hello) error {
 		l.over.Store(true)
 		return nil
 	}
+	stays := r.leaveSession() // before anything runs that would stay behind
 	close(r.greeted)
-	return r.out.attach(r.ctx, l, m, 0)
+	if err := r.out.attach(r.ctx, l, m, 0); err != nil {
+		return err
+	}
+	if stays != nil {
+		kind, body, err := event.Encode(event.Log{Level: "warn", Message: "logind has KillUserProcesses=yes, so the end of a link ends what runs here: " + stays.Error()})
+		if err == nil {
+			r.emit("", kind, body)
+		}
+	}
+	return nil
 }
 
 func (r *run) acknowledged(l *link, a wire.Ack) error {

@@ -72,7 +72,7 @@ func TestStopBeforeTheNextStep(t *testing.T) {
 	}
 }
 
-func TestAHardCancelEndsEveryProcessOfAStep(t *testing.T) {
+func TestFault55AHardCancelEndsEveryProcessOfAStep(t *testing.T) {
 	for name, script := range map[string]string{
 		"child":     "sleep NAP & echo begun; wait",
 		"deaf":      `trap "" TERM; (trap "" TERM; sleep NAP) & echo begun; wait; sleep NAP`,
@@ -103,7 +103,7 @@ func TestAHardCancelEndsEveryProcessOfAStep(t *testing.T) {
 	}
 }
 
-func TestADaemonDoesNotHoldUpItsStep(t *testing.T) {
+func TestFault54ADaemonDoesNotHoldUpItsStep(t *testing.T) {
 	h := open(t, sshdtest.Start(t, sshdtest.Options{}), shim.Options{})
 	nap := naps(t, 2)
 	begin := time.Now()

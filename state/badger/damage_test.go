@@ -104,10 +104,10 @@ func damagedStore(t *testing.T) string {
 	return ""
 }
 
-// TestDamage damages each file in several ways. Whatever was done, the store
+// TestFault10Damage damages each file in several ways. Whatever was done, the store
 // is refused with its path or gives what was written; it never brings the
 // process down, and never forgets what is in a table.
-func TestDamage(t *testing.T) {
+func TestFault10Damage(t *testing.T) {
 	whole := damagedStore(t)
 	exe, err := os.Executable()
 	if err != nil {
@@ -190,7 +190,7 @@ func TestWhatTheErrorSays(t *testing.T) {
 	}
 }
 
-func TestNewerStore(t *testing.T) {
+func TestFault10NewerStore(t *testing.T) {
 	s := newStore(t, Options{})
 	put(t, s, "a", "1")
 	if err := s.use(t.Context(), func(db *badger.DB) error { return writeNumber(db, keyIs, schema+1) }); err != nil {

@@ -115,9 +115,9 @@ func TestSomebodyElsesStore(t *testing.T) {
 	}
 }
 
-// TestFullDisk fills a small file system. The database's files are mapped
+// TestFault07FullDisk fills a small file system. The database's files are mapped
 // memory: writing to one without room would kill the process.
-func TestFullDisk(t *testing.T) {
+func TestFault07FullDisk(t *testing.T) {
 	needRoot(t)
 	mount := t.TempDir()
 	if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=64m"); err != nil {

@@ -171,7 +171,7 @@ func hold(t *testing.T, dir string, stubborn bool) (pid int) {
 	return 0
 }
 
-func TestSomebodyElseKeepsIt(t *testing.T) {
+func TestFault08SomebodyElseKeepsIt(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	pid := hold(t, dir, true)
 	for _, c := range []struct {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-func TestSanitize(t *testing.T) {
+func TestFault38Sanitize(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain\n\ttext": "plain\n\ttext", "käse 🚀 ⏳": "käse 🚀 ⏳", "👩‍👩‍👧": "👩‍👩‍👧", "日本": "日本",
 		"\x1b[31mred\x1b[0m": `\x1b[31mred\x1b[0m`, "\x1b]52;c;ZXZpbA==\x07": `\x1b]52;c;ZXZpbA==\x07`,

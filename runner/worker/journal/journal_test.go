@@ -59,7 +59,7 @@ func TestReadsWhatWasWritten(t *testing.T) {
 
 // A journal cut at any byte gives what was whole before, or is refused; it never
 // gives anything else.
-func TestCutAtEveryByte(t *testing.T) {
+func TestFault10CutAtEveryByte(t *testing.T) {
 	whole, err := os.ReadFile(filepath.Join(written(t), journal.Name))
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func reopened(t testing.TB, content []byte) (string, []journal.Record, error) {
 
 // No changed byte goes unnoticed, but in the last record: there it looks like
 // one that was never written to its end, or is refused.
-func TestChangedAtEveryByte(t *testing.T) {
+func TestFault10ChangedAtEveryByte(t *testing.T) {
 	whole, err := os.ReadFile(filepath.Join(written(t), journal.Name))
 	if err != nil {
 		t.Fatal(err)
