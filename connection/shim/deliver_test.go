@@ -446,7 +446,12 @@ func TestFault17Tampering(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.WriteAt([]byte{0xff}, 5_000_000); err != nil {
+	one := make([]byte, 1)
+	if _, err := f.ReadAt(one, 5_000_000); err != nil {
+		t.Fatal(err)
+	}
+	one[0] ^= 1
+	if _, err := f.WriteAt(one, 5_000_000); err != nil {
 		t.Fatal(err)
 	}
 	f.Close()
