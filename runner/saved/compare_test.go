@@ -21,6 +21,7 @@ func TestCompare(t *testing.T) {
 		{"an input less", func(p *Plan) { p.Inputs = p.Inputs[1:] }, "|the secret db is not used any more"},
 		{"a variable more", func(p *Plan) { p.Inputs = append(p.Inputs, key.Input(KindVariable, "web-01", "port", "1")) }, "|the variable port of web-01 is new"},
 		{"an answer", func(p *Plan) { p.Inputs = append(p.Inputs, key.Input(KindAnswer, "", "pin", "1")) }, "|the answer to pin is new"},
+		{"a file that nobody reads", func(p *Plan) { p.Inputs = append(p.Inputs, key.Input(KindFile, "", "out/x", "1")) }, ""},
 		{"a shim", func(p *Plan) { p.Inputs = append(p.Inputs, key.Input(KindShim, "", "linux/amd64", "1")) }, "|the program that runs on hosts (linux/amd64) is new"},
 		{"a host less", func(p *Plan) { p.Hosts = nil }, "web-01|it has no part in the run any more"},
 		{"a host more", func(p *Plan) { p.Hosts = append(p.Hosts, Host{Name: "web-02"}) }, "web-02|it is not in the plan"},
