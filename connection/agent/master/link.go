@@ -36,6 +36,8 @@ type link struct {
 	sending  chan struct{} // a token: who has it may send
 	lastBeat atomic.Int64  // Unix nanoseconds
 
+	confirmed bool // it has its ticket; for the reader alone
+
 	mu    sync.Mutex
 	load  float64
 	works int
@@ -142,6 +144,10 @@ func (m *Master) beat(l *link, b *agent.Beat) error {
 		return status.Error(codes.InvalidArgument, "a message without a beat")
 	}
 	now := time.Now()
+	if b.Ticket == l.ticket && !l.confirmed {
+		l.confirmed = true
+		m.confirm(l)
+	}
 	// A flood is a fault: beats are all that an agent says here.
 	if now.Sub(l.heard()) < m.o.Beat/20 {
 		l.mu.Lock()
@@ -151,12 +157,8 @@ func (m *Master) beat(l *link, b *agent.Beat) error {
 	}
 	l.lastBeat.Store(now.UnixNano())
 	l.mu.Lock()
-	first := l.load == 0 && l.works == 0
 	l.load, l.works = b.Load, b.Works
 	l.mu.Unlock()
-	if first && b.Ticket == l.ticket {
-		m.confirm(l)
-	}
 	return l.send(l.ctx, &agent.ToAgent{})
 }
 
