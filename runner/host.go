@@ -232,8 +232,10 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 			if !kept {
 				r.write(host, c.node.task.Name, res)
 			}
-			for _, name := range res.Notified {
-				r.notify(host, name)
+			if !j.hasShown(c.id) { // else its event did
+				for _, name := range res.Notified {
+					r.notify(host, name)
+				}
 			}
 			settle(c, res)
 		}

@@ -153,6 +153,10 @@ func (j *job) Event(kind string, body []byte) {
 	j.mu.Unlock()
 	if d, ok := e.(event.TaskDone); ok {
 		j.r.depart(j.link.host, d.Failure)
+		// Now, and not with the result: a later step of the segment may flush them.
+		for _, name := range d.Notified {
+			j.r.notify(j.link.host, name)
+		}
 	}
 	j.r.emit(e)
 	// With no_log the event is silent about what the result has.

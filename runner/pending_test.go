@@ -126,3 +126,18 @@ func TestPendingHandlers(t *testing.T) {
 		t.Errorf("%d saves for nothing", k.n-n)
 	}
 }
+
+// Handlers that an earlier step of the same segment notified run where a later
+// one flushes them, and once.
+func TestAFlushRunsWhatEarlierStepsNotified(t *testing.T) {
+	f := newFleet(t, 1, sshdtest.Options{})
+	got := f.run(`
+handler("h"):command(function() return exec.run("echo handler >> $HOME/lines").success end):build()
+workflow.define("w"):config({ hosts = "all" }):tasks({
+  task("a"):notify("h"):command(function() return exec.run("echo a >> $HOME/lines").success end):build(),
+  task("b"):depends_on("a"):command(function() flush_handlers() return exec.run("echo b >> $HOME/lines").success end):build(),
+})`)
+	if got.code != 0 || f.hostLines("h1") != "a\nhandler\nb\n" {
+		t.Fatalf("exit code %d, %q: %+v", got.code, f.hostLines("h1"), got.bad())
+	}
+}

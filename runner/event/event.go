@@ -112,6 +112,7 @@ type TaskDone struct {
 	Attempts int           `msgpack:"at" json:"attempts"`
 	Outputs  any           `msgpack:"o,omitempty" json:"outputs"`
 	Failure  *Failure      `msgpack:"f,omitempty" json:"error"`
+	Notified []string      `msgpack:"nt,omitempty" json:"-"` // handlers to queue
 	// Partial says that a plan could not see to the end of the task.
 	Partial bool `msgpack:"p,omitempty" json:"partial,omitempty"`
 }

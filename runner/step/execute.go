@@ -60,7 +60,7 @@ func Execute(ctx context.Context, o Options, s Spec) Result {
 	}
 	done := event.TaskDone{
 		Where: r.here(), Status: res.Status, Changed: res.Changed, Ignored: res.Ignored, Nested: s.Nested,
-		Message: res.Message, Duration: res.Duration, Attempts: res.Attempts, Outputs: res.Outputs, Failure: res.Failure, Partial: r.partial,
+		Message: res.Message, Duration: res.Duration, Attempts: res.Attempts, Outputs: res.Outputs, Failure: res.Failure, Partial: r.partial, Notified: res.Notified,
 	}
 	if s.NoLog {
 		done.Outputs = nil
