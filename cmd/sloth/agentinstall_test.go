@@ -28,7 +28,7 @@ daemon-reload|"enable sloth-agent.service") ;;
 esac
 `
 
-// TestAgentInstall: twice is as good as once, and an upgrade that does not work
+// TestFault60AgentInstall: twice is as good as once, and an upgrade that does not work
 // leaves the agent of before.
 func TestFault60AgentInstall(t *testing.T) {
 	m := newMeeting(t, 0, "")
@@ -61,7 +61,11 @@ func TestFault60AgentInstall(t *testing.T) {
 		sudo: func(line string) (string, error) { return line, nil }, wait: 10 * time.Second}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	t.Cleanup(func() { _, _ = in.sh(context.Background(), nil, "systemctl stop") })
+	defer func() {
+		if _, err := in.sh(ctx, nil, "systemctl stop"); err != nil {
+			t.Errorf("end the agent: %v", err)
+		}
+	}()
 	for i, want := range []string{"db-1: the agent is installed and registered", "db-1: the agent was installed already and registered"} {
 		out.Reset()
 		if err := in.run(ctx); err != nil || !strings.HasPrefix(out.String(), want) {
