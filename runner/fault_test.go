@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -177,6 +179,7 @@ workflow.define("w"):config({ hosts = "all" }):tasks({
   task("a"):command(function() return true end):build(),
   task("b"):depends_on("a"):command(function() return true end):build(),
 })`
+	var mu sync.Mutex
 	var other []step.Result
 	for name, c := range map[string]struct {
 		code int
@@ -187,7 +190,7 @@ workflow.define("w"):config({ hosts = "all" }):tasks({
 			return []step.Result{{ID: "x", Status: event.Success}, {Status: event.Success}}
 		}},
 		"only the second": {7, func(s step.Segment) []step.Result { return []step.Result{{ID: s.Steps[1].ID, Status: event.Success}} }},
-		"of another host": {7, func(s step.Segment) []step.Result { return other }},
+		"of another host": {7, func(step.Segment) []step.Result { mu.Lock(); defer mu.Unlock(); return slices.Clone(other) }},
 		"of no status": {7, func(s step.Segment) []step.Result {
 			return []step.Result{{ID: s.Steps[0].ID, Status: "great"}, {ID: s.Steps[1].ID}}
 		}},
@@ -206,7 +209,9 @@ workflow.define("w"):config({ hosts = "all" }):tasks({
 				o.Emit = func(e event.Event) {
 					emit(e)
 					if d, ok := e.(event.TaskDone); ok && d.Host == "h2" {
+						mu.Lock()
 						other = append(other, step.Result{ID: d.Step, Status: event.Success})
+						mu.Unlock()
 					}
 				}
 			})

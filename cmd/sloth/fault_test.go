@@ -347,7 +347,7 @@ func TestFault06TheControllerKilledAtEveryWrite(t *testing.T) {
 		go func() {
 			last, n := int64(0), at
 			for ctx.Err() == nil {
-				files, _ := filepath.Glob(filepath.Join(runs, "*/record"))
+				files, _ := filepath.Glob(filepath.Join(runs, "[0-9]*/record"))
 				if len(files) == 0 {
 					continue
 				}

@@ -153,33 +153,44 @@ func Create(root string, h Head) (*Log, error) {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(root, h.RunID)
+	// It gets its name when it has a beginning: one without was never a run.
+	dir := filepath.Join(root, unborn+h.RunID)
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
 	l := &Log{dir: dir}
-	var err error
-	if l.seal, err = sealer(h.Key); err != nil {
-		return nil, err
-	}
-	if l.lock, err = hold(dir); err != nil {
-		return nil, err
-	}
-	if l.f, err = os.OpenFile(filepath.Join(dir, entriesFile), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600); err != nil {
-		l.lock.Close()
-		return nil, err
-	}
-	if _, err = l.f.WriteString(magic); err == nil {
-		err = l.add(entry{Head: &h})
-	}
+	err := l.begin(h)
 	if err == nil {
-		err = l.openEvents()
+		l.dir = filepath.Join(root, h.RunID)
+		err = os.Rename(dir, l.dir)
 	}
 	if err != nil {
-		_ = l.Close(nil) // the first error counts
-		return nil, err
+		return nil, errors.Join(err, l.Close(nil), os.RemoveAll(dir))
 	}
 	return l, nil
+}
+
+// unborn begins the name of a folder that is no run yet.
+const unborn = ".new-"
+
+func (l *Log) begin(h Head) error {
+	var err error
+	if l.seal, err = sealer(h.Key); err != nil {
+		return err
+	}
+	if l.lock, err = hold(l.dir); err != nil {
+		return err
+	}
+	if l.f, err = os.OpenFile(filepath.Join(l.dir, entriesFile), os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, 0o600); err != nil {
+		return err
+	}
+	if _, err = l.f.WriteString(magic); err != nil {
+		return err
+	}
+	if err = l.add(entry{Head: &h}); err != nil {
+		return err
+	}
+	return l.openEvents()
 }
 
 func (l *Log) openEvents() (err error) {
@@ -339,11 +350,12 @@ func (l *Log) Close(end *End) error {
 			err = l.Sync()
 		}
 	}
-	err = errors.Join(err, l.f.Close())
-	if l.events != nil {
-		err = errors.Join(err, l.events.Close())
+	for _, f := range []*os.File{l.f, l.events, l.lock} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
 	}
-	return errors.Join(err, l.lock.Close())
+	return err
 }
 
 // read gives the entries of a record and the length of what is whole.

@@ -196,7 +196,7 @@ func List(root string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
 			names = append(names, e.Name())
 		}
 	}
@@ -227,6 +227,19 @@ func Events(dir string, from int64, f func(event.Event)) (int64, error) {
 	}
 }
 
+// pruneUnborn removes what was left by processes that died before their run
+// began.
+func pruneUnborn(root string, before time.Time) error {
+	dirs, err := filepath.Glob(filepath.Join(root, unborn+"*"))
+	errs := []error{err}
+	for _, dir := range dirs {
+		if st, err := os.Stat(dir); err == nil && st.ModTime().Before(before) && running(dir) == 0 {
+			errs = append(errs, os.RemoveAll(dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Prune removes the oldest records but keep of them, and those that ended before
 // a time; what goes on or could be resumed stays until it is that old.
 func Prune(root string, keep int, before time.Time) error {
@@ -234,7 +247,7 @@ func Prune(root string, keep int, before time.Time) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
+	errs := []error{pruneUnborn(root, before)}
 	for i, n := range names {
 		dir := filepath.Join(root, n)
 		st, err := os.Stat(filepath.Join(dir, entriesFile))
