@@ -164,7 +164,7 @@ func TestAgentsExactlyOnce(t *testing.T) {
 		go func() { ended <- cmd.Wait() }()
 		var did []string
 		began := time.Now()
-		limit := time.After(2 * time.Minute)
+		limit := time.After(4 * time.Minute)
 		for storm := 0; ; storm++ {
 			var err error
 			over := false
@@ -173,6 +173,7 @@ func TestAgentsExactlyOnce(t *testing.T) {
 				over = true
 			case <-limit:
 				_ = cmd.Process.Kill()
+				<-ended
 				t.Fatalf("round %d: the run does not end\n%s", round, out)
 			case <-time.After(time.Duration(50+rng.IntN(200)) * time.Millisecond):
 			}

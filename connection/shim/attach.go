@@ -14,10 +14,11 @@ import (
 
 // How a broken link is tried again.
 const (
-	reconnectFor = 2 * time.Minute
-	firstWait    = 200 * time.Millisecond
-	longestWait  = 5 * time.Second
-	greetTimeout = 15 * time.Second
+	reconnectFor  = 2 * time.Minute
+	firstWait     = 200 * time.Millisecond
+	longestWait   = 5 * time.Second
+	greetTimeout  = 15 * time.Second
+	redialTimeout = 30 * time.Second
 )
 
 // Lost is the end of a job whose worker is gone. What it had begun is in Found.
@@ -159,7 +160,10 @@ func (s *Session) back(ctx context.Context, cause error, hash string) (*process,
 	conn := s.conn
 	if cause != nil || s.cutOff() {
 		var err error
-		if conn, err = s.opt.Redial(ctx, s.conn); err != nil {
+		dial, stop := context.WithTimeout(ctx, redialTimeout)
+		conn, err = s.opt.Redial(dial, s.conn)
+		stop()
+		if err != nil {
 			return nil, err
 		}
 		s.conn = conn
@@ -167,6 +171,7 @@ func (s *Session) back(ctx context.Context, cause error, hash string) (*process,
 	// A phase that takes too long ends this attempt, not the session.
 	s.limit.Stop()
 	s.tooLate = func() { conn.Close() }
+	s.again = true
 	defer s.limit.Stop()
 	p, err := s.start(nil, hash, true)
 	attach := err == nil

@@ -123,6 +123,7 @@ type Session struct {
 	limit  *time.Timer // until the worker speaks
 
 	tooLate func() // called when limit is over; set while it is stopped
+	again   bool   // this is an attempt to come back; for the goroutine of run
 
 	out   outbox
 	ended chan struct{}
@@ -240,7 +241,16 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 }
 
 // deadline sets how long the host may take for what comes next, until it speaks.
-func (s *Session) deadline(d time.Duration) { s.limit.Reset(d) }
+func (s *Session) deadline(d time.Duration) {
+	if s.again {
+		d = min(d, againTimeout)
+	}
+	s.limit.Reset(d)
+}
+
+// againTimeout bounds each phase of an attempt to come back: a link that is as
+// dead as the last one is not to use up the time there is.
+const againTimeout = 20 * time.Second
 
 func (s *Session) startedTooLate() {
 	s.cancel(&connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: "start the worker",
