@@ -229,6 +229,7 @@ func (m *Master) join(c *caller, l *link) error {
 	} else if old != nil {
 		old.end(status.Error(codes.Unavailable, "the agent came back"))
 	}
+	latest := m.latest[l.name]
 	m.mu.Unlock()
 
 	ticket := newID()
@@ -237,7 +238,8 @@ func (m *Master) join(c *caller, l *link) error {
 		if r == nil || r.Key != pki.KeyOf(c.cert) {
 			return nil, status.Error(codes.Unauthenticated, "the certificate was revoked")
 		}
-		if r.Ticket != "" && l.hello.Ticket != r.Ticket && (r.Previous == "" || l.hello.Ticket != r.Previous) {
+		if r.Ticket != "" && l.hello.Ticket != r.Ticket && (r.Previous == "" || l.hello.Ticket != r.Previous) &&
+			latest != l.hello.Instance { // the process that was here last may have missed a ticket
 			clone = true
 			r.Refused = fmt.Sprintf("two machines use it (seen at %s and %s)", r.Address, l.address)
 			return r, nil
@@ -262,7 +264,7 @@ func (m *Master) join(c *caller, l *link) error {
 	if newer := m.links[l.name]; newer != nil && newer != old {
 		return status.Error(codes.Unavailable, "this identity is connected already")
 	}
-	m.links[l.name] = l
+	m.links[l.name], m.latest[l.name] = l, l.hello.Instance
 	close(m.joined)
 	m.joined = make(chan struct{})
 	return nil

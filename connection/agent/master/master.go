@@ -55,11 +55,12 @@ type Master struct {
 	opened                          atomic.Int64
 	started                         time.Time
 
-	mu    sync.Mutex
-	links map[string]*link    // by agent's name
-	opens map[string]*opening // by id of the job
-	calls map[*call]struct{}  // streams under way, to be ended when their right is gone
-	ready atomic.Bool
+	mu     sync.Mutex
+	links  map[string]*link    // by agent's name
+	latest map[string]string   // the process of each agent that joined last
+	opens  map[string]*opening // by id of the job
+	calls  map[*call]struct{}  // streams under way, to be ended when their right is gone
+	ready  atomic.Bool
 
 	joined chan struct{} // closed, and made anew, when an agent comes
 
@@ -101,7 +102,7 @@ func New(o Options) (*Master, error) {
 	}
 	m := &Master{
 		o: o, store: s, now: o.Now, log: o.Log, started: o.Now(),
-		joined: make(chan struct{}), links: map[string]*link{}, opens: map[string]*opening{}, calls: map[*call]struct{}{},
+		joined: make(chan struct{}), links: map[string]*link{}, latest: map[string]string{}, opens: map[string]*opening{}, calls: map[*call]struct{}{},
 		enrolments:    rate{burst: float64(o.EnrolBurst), per: time.Second, most: 10_000},
 		allEnrolments: rate{burst: float64(o.EnrolBurstAll), per: time.Second / 20, most: 1},
 		loud:          rate{burst: 5, per: 10 * time.Second, most: 1000},
