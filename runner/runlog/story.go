@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,15 +26,6 @@ type Story struct {
 	End     *End           `json:"end"` // nil: it goes on, or its controller died
 	// Running is the process that goes on with it; 0: none does.
 	Running int `json:"pid"`
-}
-
-// Outcome gives what is known of a step.
-func (s *Story) Outcome(step string) (Outcome, bool) {
-	i := slices.IndexFunc(s.Steps, func(o Outcome) bool { return o.Step == step })
-	if i < 0 {
-		return Outcome{}, false
-	}
-	return s.Steps[i], true
 }
 
 func tell(entries []entry) (*Story, error) {
