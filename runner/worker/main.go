@@ -25,6 +25,7 @@ import (
 const (
 	memoryLimit = 512 << 20 // where Go's collector starts to work hard
 	maxThreads  = 4         // that run Go code at the same time
+	gcPercent   = 300       // a short run ends before its first collection
 )
 
 // Main runs the shim in the role that args name and returns the exit code. The
@@ -35,6 +36,7 @@ func Main(args []string) int {
 		return 1
 	}
 	debug.SetMemoryLimit(memoryLimit)
+	debug.SetGCPercent(gcPercent)
 	if runtime.GOMAXPROCS(0) > maxThreads {
 		runtime.GOMAXPROCS(maxThreads)
 	}
