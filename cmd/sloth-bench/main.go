@@ -134,6 +134,7 @@ func (c *config) measure(ctx context.Context, harness, rtt string, report *strin
 	site := filepath.Join(c.dir, "work", "deploy.sloth")
 	rows, err := json.Marshal([]row{
 		{Suite: "adhoc", Name: "sloth exec", Cmd: "exec " + sloth + " exec -i {inventory} all true"},
+		{Suite: "adhoc", Name: "sloth apply, first contact", Cmd: "rm -rf {lab}/hosts/*/root/.cache/sloth; exec " + sloth + " apply -i {inventory} " + filepath.Join(c.dir, "work", "first.sloth")},
 		{Suite: "deploy", Name: "sloth apply, 20 tasks", Cmd: "exec " + sloth + " apply -i {inventory} " + site},
 		{Suite: "facts", Name: "sloth facts", Cmd: "exec " + sloth + " facts -i {inventory} all"},
 	})
@@ -173,5 +174,5 @@ func (c *config) header(ctx context.Context, b *strings.Builder) {
 	fmt.Fprintf(b, "# Benchmarks\n\nWritten by `make bench`. Ratios travel between machines, seconds do not. `x` is the wall time over the first row's of its table.\n\n")
 	fmt.Fprintf(b, "- %s, %s CPUs, %s\n", time.Now().UTC().Format("2006-01-02"), first("nproc"), first("uname", "-sr"))
 	fmt.Fprintf(b, "- %s\n- %s\n- %s\n- %s\n", first(c.sloth, "version"), first("ssh", "-V"), first("ansible", "--version"), first("clush", "--version"))
-	fmt.Fprintf(b, "- *adhoc*: one command on every host. *deploy*: 20 operations, first and second run; the floor is one shell script over one exec. *RTT 50 ms*: the same with 50 ms between controller and hosts.\n")
+	fmt.Fprintf(b, "- *adhoc*: one command on every host; *first contact* is a run of one step on hosts without the shim, its upload included. *deploy*: 20 operations, first and second run; the floor is one shell script over one exec. *RTT 50 ms*: the same with 50 ms between controller and hosts.\n")
 }
