@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 )
@@ -21,7 +22,7 @@ func parseAddress(s string, ranges bool) (host string, port int, err error) {
 	if m := hostPort.FindStringSubmatch(host); m != nil {
 		host, port = m[1], portNumber(m[2])
 	}
-	if !isIPv4(host) && !ipv6.MatchString(host) && !isHostname(host) {
+	if !isIPv4(host) && !isHostname(host) && !ipv6().MatchString(host) {
 		return "", 0, fmt.Errorf("not a valid network hostname: %s", host)
 	}
 	if !ranges && strings.Contains(host, "[") {
@@ -36,7 +37,8 @@ var (
 	numericRange  = regexp.MustCompile(`^\[[0-9]+:[0-9]+(?::[0-9]+)?\]$`)
 	labelRange    = regexp.MustCompile(`(?i)^\[(?:[a-z]:[a-z]|[0-9]+:[0-9]+)(?::[0-9]+)?\]`)
 	octet         = regexp.MustCompile(`^(?:[01]?[0-9]{1,2}|2[0-4][0-9]|25[0-5])$`)
-	ipv6          = regexp.MustCompile(ipv6Expression())
+	// ipv6 is large and seldom asked for.
+	ipv6 = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(ipv6Expression()) })
 )
 
 // portNumber turns digits into a number that is too big for a port rather than

@@ -108,7 +108,10 @@ func (a *app) seal(ctx context.Context, store state.Store, p audit.Position) {
 	}
 }
 
-// sealHere does so for a command that has no store open.
+// sealHere does so for a command that has no store open, where the store is
+// elsewhere. One beside the log vouches for little, and opening it would cost a
+// short command more than all else it does here: the next command that opens it
+// anchors these entries as well.
 func (a *app) sealHere(ctx context.Context, p audit.Position) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stackPatience)
 	defer cancel()
@@ -119,6 +122,9 @@ func (a *app) sealHere(ctx context.Context, p audit.Position) {
 	place, err := a.findState(dir)
 	if err != nil {
 		a.auditWarning(err)
+		return
+	}
+	if place.etcd == nil {
 		return
 	}
 	store := a.openStore(place, "the audit log", 0)
