@@ -24,8 +24,8 @@ func (k keptArtifacts) Again(context.Context, runner.ArtifactFile) (bool, error)
 func (k keptArtifacts) Piece(_ context.Context, f runner.ArtifactFile, at int64, data []byte) error {
 	return k.s.Piece(k.of(f), at, data)
 }
-func (k keptArtifacts) Done(_ context.Context, f runner.ArtifactFile) error {
-	_, err := k.s.Done(k.of(f))
+func (k keptArtifacts) Done(ctx context.Context, f runner.ArtifactFile) error {
+	_, err := k.s.Done(ctx, k.of(f))
 	return err
 }
 func (k keptArtifacts) Find(_ context.Context, _, pattern string) (out []runner.ArtifactFile, _ error) {

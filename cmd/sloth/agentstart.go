@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/sloth-runner/sloth/connection/agent"
 	"github.com/sloth-runner/sloth/connection/agent/pki"
 	"github.com/sloth-runner/sloth/connection/local"
+	"github.com/sloth-runner/sloth/filelock"
 )
 
 type agentStart struct {
@@ -125,26 +125,18 @@ func (s *agentStart) run(ctx context.Context) error {
 
 // lock keeps a second agent out of the folder.
 func (s *agentStart) lock() (func(), error) {
-	f, err := os.OpenFile(filepath.Join(s.dir, "agent.pid"), os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(s.dir, "agent.pid")
+	f, err := filelock.Lock(path)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, withHint(fmt.Errorf("agent %s runs already on this host, pid %d", s.name, filelock.HolderOf(path).PID), fmt.Sprintf("`sloth agent stop %s` ends it; another agent needs another --name.", s.name))
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor
-		text := make([]byte, 20)
-		n, _ := f.Read(text) // for the message
-		f.Close()
-		return nil, withHint(fmt.Errorf("agent %s runs already on this host, pid %s", s.name, strings.TrimSpace(string(text[:n]))), fmt.Sprintf("`sloth agent stop %s` ends it; another agent needs another --name.", s.name))
-	}
-	if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {
-		f.Close()
-		return nil, err
+	if err := filelock.Sign(f, ""); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return func() { f.Close() }, nil
-}
-
-func writePID(f *os.File) error {
-	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	return err
 }
 
 // join makes the agent known where it is not, as far as that can be done while

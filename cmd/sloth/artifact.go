@@ -176,12 +176,12 @@ func (x *artifactCommand) prune() *cobra.Command {
 		Use: "prune", Short: "Forget old versions", Args: cobra.NoArgs,
 		Long: `Forget versions of artifacts that are too many or too old; the newest of each name and
 host stays. With --size the oldest go until all that is kept is no more than that.`,
-		RunE: x.run(func(_ *cobra.Command, s *artifact.Store, _ []string) error {
+		RunE: x.run(func(c *cobra.Command, s *artifact.Store, _ []string) error {
 			if age < 0 || size < 0 || keep.Versions < 0 {
 				return errors.New("--versions, --older-than and --size are not negative")
 			}
 			keep.Since, keep.Size = time.Now().Add(-age), size<<20
-			gone, freed, err := s.Prune(keep)
+			gone, freed, err := s.Prune(c.Context(), keep)
 			if err != nil {
 				return err
 			}

@@ -51,7 +51,7 @@ func (r *runArtifacts) of(f runner.ArtifactFile) artifact.Artifact {
 }
 
 // Again looks at the last version that the same host made.
-func (r *runArtifacts) Again(_ context.Context, f runner.ArtifactFile) (bool, error) {
+func (r *runArtifacts) Again(ctx context.Context, f runner.ArtifactFile) (bool, error) {
 	s, err := r.open()
 	if err != nil {
 		return false, err
@@ -67,7 +67,7 @@ func (r *runArtifacts) Again(_ context.Context, f runner.ArtifactFile) (bool, er
 	if last.Run == r.run && last.Task == f.Task {
 		return true, nil // asked once more
 	}
-	if _, err := s.Again(r.of(f), last); err != nil {
+	if _, err := s.Again(ctx, r.of(f), last); err != nil {
 		return false, nil // its content is gone: it is sent
 	}
 	r.added.Store(true)
@@ -84,7 +84,7 @@ func (r *runArtifacts) Piece(_ context.Context, f runner.ArtifactFile, offset in
 }
 
 // Done takes a file whose parts are all there.
-func (r *runArtifacts) Done(_ context.Context, f runner.ArtifactFile) error {
+func (r *runArtifacts) Done(ctx context.Context, f runner.ArtifactFile) error {
 	s, err := r.open()
 	if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (r *runArtifacts) Done(_ context.Context, f runner.ArtifactFile) error {
 		}
 	}
 	r.added.Store(true)
-	_, err = s.Done(r.of(f))
+	_, err = s.Done(ctx, r.of(f))
 	return err
 }
 
@@ -151,7 +151,7 @@ func (r *runArtifacts) Open(_ context.Context, f runner.ArtifactFile) (io.ReadCl
 }
 
 // close forgets old versions, where there are new ones.
-func (r *runArtifacts) close() error {
+func (r *runArtifacts) close(ctx context.Context) error {
 	r.once.Do(func() {})
 	if r.store == nil {
 		return nil
@@ -160,6 +160,6 @@ func (r *runArtifacts) close() error {
 	if !r.added.Load() {
 		return nil
 	}
-	_, _, err := r.store.Prune(artifact.Keep{Versions: keepVersions, Since: time.Now().Add(-keepArtifactFor), Size: keepArtifacts})
+	_, _, err := r.store.Prune(ctx, artifact.Keep{Versions: keepVersions, Since: time.Now().Add(-keepArtifactFor), Size: keepArtifacts})
 	return err
 }

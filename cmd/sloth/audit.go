@@ -34,7 +34,7 @@ func auditLog() (*audit.Log, error) {
 
 // note adds an entry to the audit log. That it could not is said and no more:
 // whoever can write neither file nor folder may still run things.
-func (a *app) note(e audit.Entry) (audit.Position, bool) {
+func (a *app) note(ctx context.Context, e audit.Entry) (audit.Position, bool) {
 	red := a.redactor()
 	e.Who = owner()
 	for _, arg := range withoutValues(a.args) {
@@ -46,7 +46,7 @@ func (a *app) note(e audit.Entry) (audit.Position, bool) {
 	log, err := auditLog()
 	var p audit.Position
 	if err == nil {
-		p, err = log.Append(e)
+		p, err = log.Append(context.WithoutCancel(ctx), e) // an interrupted command was one too
 	}
 	if err != nil {
 		a.auditWarning(err)
@@ -173,14 +173,14 @@ func (v *invocation) auditRun(ctx context.Context) (ended func()) {
 	if g := gitOf(v.state.dir); g != nil {
 		e.Commit = g.Commit
 	}
-	v.app.note(e)
+	v.app.note(ctx, e)
 	return func() {
 		m := v.summary
 		e.Action, e.Hosts, e.Changed, e.Outcome, e.ExitCode = "run ended", sortedKeys(m.hosts), m.changed, string(m.end.Status), &m.end.ExitCode
 		if v.left.Load() {
 			e.Action, e.Outcome, e.ExitCode = "run left", "", nil
 		}
-		p, ok := v.app.note(e)
+		p, ok := v.app.note(ctx, e)
 		if _, err := v.state.stacks(); ok && err == nil {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stackPatience)
 			defer cancel()

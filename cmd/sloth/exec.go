@@ -11,12 +11,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/inventory"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/state/audit"
-	"github.com/spf13/cobra"
 )
 
 // maxKept is how much of one host's output is kept for the end.
@@ -86,7 +87,7 @@ func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
 	hosts, err := fl.inv.Match(pattern, x.flags.limit)
 	if err == nil && x.audited != "" {
 		x.matched = hosts
-		x.app.note(audit.Entry{Action: x.audited + " began", Hosts: hosts})
+		x.app.note(ctx, audit.Entry{Action: x.audited + " began", Hosts: hosts})
 	}
 	return hosts, err
 }
@@ -97,7 +98,7 @@ func (x *adhoc) audit(ctx context.Context, err error) {
 		return
 	}
 	code := codeOf(err)
-	if p, ok := x.app.note(audit.Entry{Action: x.audited + " ended", Hosts: x.matched, Outcome: outcomeOf(code), ExitCode: &code}); ok {
+	if p, ok := x.app.note(ctx, audit.Entry{Action: x.audited + " ended", Hosts: x.matched, Outcome: outcomeOf(code), ExitCode: &code}); ok {
 		x.app.sealHere(ctx, p)
 	}
 }

@@ -199,7 +199,7 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	if v.artifacts != nil {
 		v.artifacts.run = opts.RunID
 		defer func() {
-			if err := v.artifacts.close(); err != nil {
+			if err := v.artifacts.close(context.WithoutCancel(ctx)); err != nil {
 				v.fleet.warn(fmt.Sprintf("old artifacts stay: %v", err))
 			}
 		}()

@@ -94,7 +94,7 @@ func (x *stackCommand) print(v any) error {
 
 // note tells the audit log.
 func (x *stackCommand) note(ctx context.Context, action, name string) {
-	if p, ok := x.app.note(audit.Entry{Action: action, Stack: name, Outcome: "Success"}); ok {
+	if p, ok := x.app.note(ctx, audit.Entry{Action: action, Stack: name, Outcome: "Success"}); ok {
 		x.app.seal(ctx, x.store, p)
 	}
 }

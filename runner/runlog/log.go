@@ -27,8 +27,8 @@ import (
 	"time"
 
 	"github.com/vmihailenco/msgpack/v5"
-	"golang.org/x/sys/unix"
 
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/runner/event"
 )
 
@@ -200,23 +200,17 @@ func (l *Log) openEvents() (err error) {
 
 // hold takes the lock of a run, which ends with the process.
 func hold(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := filelock.Lock(filepath.Join(dir, lockFile))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, ErrRunning
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, ErrRunning
-		}
-		return nil, err
+	if err := filelock.Sign(f, ""); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	if err := f.Truncate(0); err != nil {
-		f.Close()
-		return nil, err
-	}
-	_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
-	return f, err
+	return f, nil
 }
 
 func (l *Log) add(e entry) error {

@@ -7,12 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/runner/event"
 )
 
@@ -88,21 +86,14 @@ func Read(dir string) (*Story, error) {
 
 // running is the process that holds the lock of a run, or 0.
 func running(dir string) int {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|unix.O_NOFOLLOW, 0)
-	if err != nil {
+	path := filepath.Join(dir, lockFile)
+	if held, err := filelock.Held(path, filelock.Shared); err != nil || !held {
 		return 0
 	}
-	defer f.Close()
-	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
-		return 0
+	if pid := filelock.HolderOf(path).PID; pid > 0 {
+		return pid
 	}
-	b := make([]byte, 20)
-	n, _ := f.Read(b)
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
-	if err != nil || pid <= 0 {
-		return -1
-	}
-	return pid
+	return -1
 }
 
 // Resume opens the record of a run whose controller is gone, to go on with it.

@@ -12,9 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/runner/worker/front"
 	"github.com/sloth-runner/sloth/runner/worker/journal"
 )
@@ -74,9 +73,9 @@ func (r *run) claim(w *wire.Welcome) {
 
 // resume takes over the folder of a worker that is gone.
 func (k *keeper) resume(dir string, key []byte, w *wire.Welcome) error {
-	lock, err := lockFile(filepath.Join(dir, "lock"))
+	lock, err := filelock.Lock(filepath.Join(dir, "lock"))
 	if err != nil {
-		w.Refused, w.Busy = "a worker of this run lives", errors.Is(err, unix.EWOULDBLOCK)
+		w.Refused, w.Busy = "a worker of this run lives", errors.Is(err, filelock.ErrHeld)
 		if !w.Busy {
 			w.Refused = fmt.Sprintf("take over %s: %v", dir, err)
 		}
@@ -126,7 +125,7 @@ func (k *keeper) createIn(dir string, key []byte, first journal.Record) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
 	}
-	lock, err := lockFile(filepath.Join(dir, "lock"))
+	lock, err := filelock.Lock(filepath.Join(dir, "lock"))
 	if err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
@@ -152,19 +151,6 @@ func ownFolder(dir string) error {
 		return fmt.Errorf("%s is not a folder of ours that is closed to others", dir)
 	}
 	return nil
-}
-
-// lockFile holds a file for as long as it is open.
-func lockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 // listen opens the socket on which fronts bring further links.
@@ -290,7 +276,7 @@ func prune(runs string, before time.Time) {
 		if err != nil || !st.Mode().IsRegular() || st.ModTime().After(before) {
 			continue
 		}
-		lock, err := lockFile(filepath.Join(dir, "lock"))
+		lock, err := filelock.Lock(filepath.Join(dir, "lock"))
 		if err != nil {
 			continue // its worker lives
 		}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sloth-runner/sloth/connection/wire"
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/worker/front"
 )
@@ -80,12 +81,12 @@ func (t *targetLock) take(ctx context.Context, d *wire.Durable, say func(string)
 	limit := time.Now().Add(time.Duration(d.LockWait * float64(time.Second)))
 	told := time.Time{}
 	for {
-		f, err := lockFile(path)
+		f, err := filelock.Lock(path)
 		if err == nil {
 			t.file = f
 			return t.sign(d.Run, d.Owner)
 		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
+		if !errors.Is(err, filelock.ErrHeld) {
 			return fmt.Errorf("lock the host: %w", err)
 		}
 		who, run, pid := heldBy(path)

@@ -11,9 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sloth-runner/sloth/facts"
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/runner/step"
 )
@@ -34,11 +33,8 @@ func held() (h holder, locked bool, err error) {
 	if err != nil {
 		return h, false, err
 	}
-	f, err := lockFile(path)
-	if err == nil {
-		return h, false, f.Close()
-	}
-	if !errors.Is(err, unix.EWOULDBLOCK) {
+	locked, err = filelock.Held(path, filelock.Exclusive)
+	if err != nil || !locked {
 		return h, false, err
 	}
 	h, err = readHolder(path)

@@ -20,7 +20,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sloth-runner/sloth/filelock"
 )
 
 // maxMeta bounds what is read of one description.
@@ -81,15 +81,24 @@ func CheckName(name string) error {
 
 func objectName(hash string) string { return "objects/" + hash[:2] + "/" + hash }
 
+// lockPatience is above what removing many old contents takes.
+const lockPatience = time.Minute
+
 // lock keeps those who remove apart from those who add.
-func (s *Store) lock(how int) (func(), error) {
+func (s *Store) lock(ctx context.Context) (func(), error) {
 	f, err := s.root.OpenFile("lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), how); err != nil {
+	if err := filelock.Wait(ctx, f, filelock.Exclusive, lockPatience); err != nil {
 		f.Close()
+		if errors.Is(err, filelock.ErrHeld) {
+			return nil, fmt.Errorf("the artifacts in %s are in use by %s, waited %s; try again", s.dir, filelock.HolderOf(filepath.Join(s.dir, "lock")), lockPatience)
+		}
 		return nil, err
+	}
+	if err := filelock.Sign(f, ""); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return func() { f.Close() }, nil
 }
@@ -110,11 +119,11 @@ func (s *Store) Put(ctx context.Context, a Artifact, r io.Reader) (Artifact, err
 	if _, err := io.Copy(f, readerOf(ctx, r)); err != nil {
 		return a, err
 	}
-	return s.take(a, f, part)
+	return s.take(ctx, a, f, part)
 }
 
 // take makes an object of a part that is whole.
-func (s *Store) take(a Artifact, f *os.File, part string) (Artifact, error) {
+func (s *Store) take(ctx context.Context, a Artifact, f *os.File, part string) (Artifact, error) {
 	if err := f.Sync(); err != nil {
 		return a, err
 	}
@@ -131,7 +140,7 @@ func (s *Store) take(a Artifact, f *os.File, part string) (Artifact, error) {
 		return a, fmt.Errorf("artifact %s: it changed while it was being sent", a.Name)
 	}
 	a.Hash, a.Size = hash, size
-	free, err := s.lock(unix.LOCK_EX)
+	free, err := s.lock(ctx)
 	if err != nil {
 		return a, err
 	}
@@ -146,11 +155,11 @@ func (s *Store) take(a Artifact, f *os.File, part string) (Artifact, error) {
 }
 
 // Again notes another version whose content is that of an artifact.
-func (s *Store) Again(a Artifact, of Artifact) (Artifact, error) {
+func (s *Store) Again(ctx context.Context, a Artifact, of Artifact) (Artifact, error) {
 	if err := CheckName(a.Name); err != nil {
 		return a, err
 	}
-	free, err := s.lock(unix.LOCK_EX)
+	free, err := s.lock(ctx)
 	if err != nil {
 		return a, err
 	}

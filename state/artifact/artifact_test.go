@@ -114,7 +114,7 @@ func TestPieces(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	got, err := s.Done(a)
+	got, err := s.Done(t.Context(), a)
 	if err != nil || got.Version != 1 {
 		t.Fatalf("%+v %v", got, err)
 	}
@@ -137,10 +137,10 @@ func TestPieces(t *testing.T) {
 	if err := s.Piece(b, 0, []byte("not what was announced")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Done(b); err == nil || err.Error() != "artifact other: it changed while it was being sent" {
+	if _, err := s.Done(t.Context(), b); err == nil || err.Error() != "artifact other: it changed while it was being sent" {
 		t.Error(err)
 	}
-	if again, err := s.Again(b, got); err != nil || again.Hash != got.Hash || again.ID == got.ID {
+	if again, err := s.Again(t.Context(), b, got); err != nil || again.Hash != got.Hash || again.ID == got.ID {
 		t.Errorf("%+v %v", again, err)
 	}
 }
@@ -170,7 +170,7 @@ func TestRetention(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fill(t)
-			if _, _, err := s.Prune(x.keep); err != nil {
+			if _, _, err := s.Prune(t.Context(), x.keep); err != nil {
 				t.Fatal(err)
 			}
 			list, err := s.List(Filter{})

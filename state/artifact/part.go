@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -34,7 +35,7 @@ func (s *Store) Piece(a Artifact, offset int64, data []byte) error {
 }
 
 // Done makes an artifact of a file that has arrived.
-func (s *Store) Done(a Artifact) (Artifact, error) {
+func (s *Store) Done(ctx context.Context, a Artifact) (Artifact, error) {
 	if err := s.announced(a); err != nil {
 		return a, err
 	}
@@ -47,7 +48,7 @@ func (s *Store) Done(a Artifact) (Artifact, error) {
 	if err := f.Truncate(a.Size); err != nil {
 		return a, err
 	}
-	out, err := s.take(a, f, name)
+	out, err := s.take(ctx, a, f, name)
 	if err != nil {
 		_ = s.root.Remove(name) // the first error counts
 	}

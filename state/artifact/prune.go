@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Keep says which artifacts stay. The newest version of a name, of each host
@@ -28,8 +26,8 @@ const partLife = 24 * time.Hour
 
 // Prune removes what keep does not keep, and contents that no artifact has. It
 // returns what it removed and how many bytes that freed.
-func (s *Store) Prune(keep Keep) (gone []Artifact, freed int64, err error) {
-	free, err := s.lock(unix.LOCK_EX)
+func (s *Store) Prune(ctx context.Context, keep Keep) (gone []Artifact, freed int64, err error) {
+	free, err := s.lock(ctx)
 	if err != nil {
 		return nil, 0, err
 	}

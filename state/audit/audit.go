@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sloth-runner/sloth/filelock"
 )
 
 // maxLine is the size of one entry in bytes.
@@ -94,17 +96,20 @@ func hashOf(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// lockPatience is how long another process may be adding an entry.
+const lockPatience = 10 * time.Second
+
 // Append adds an entry, on the disk when it returns, and says how far the log
 // goes then. Seq, Time, PID, Prev and Torn are filled in.
-func (l *Log) Append(e Entry) (Position, error) {
-	p, err := l.add(e)
+func (l *Log) Append(ctx context.Context, e Entry) (Position, error) {
+	p, err := l.add(ctx, e)
 	if err != nil {
 		return p, fmt.Errorf("write the audit log: %w", err)
 	}
 	return p, nil
 }
 
-func (l *Log) add(e Entry) (Position, error) {
+func (l *Log) add(ctx context.Context, e Entry) (Position, error) {
 	if err := os.MkdirAll(filepath.Dir(l.path), 0o700); err != nil {
 		return Position{}, err
 	}
@@ -116,7 +121,10 @@ func (l *Log) add(e Entry) (Position, error) {
 	if err := private(f); err != nil {
 		return Position{}, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+	if err := filelock.Wait(ctx, f, filelock.Exclusive, lockPatience); err != nil {
+		if errors.Is(err, filelock.ErrHeld) {
+			err = fmt.Errorf("another process has held %s for %s", l.path, lockPatience)
+		}
 		return Position{}, err
 	}
 	last, torn, err := tail(f)

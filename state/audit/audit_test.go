@@ -18,7 +18,7 @@ import (
 func fill(t *testing.T, l *Log, store state.Store, n int) []byte {
 	t.Helper()
 	for i := range n {
-		p, err := l.Append(Entry{Who: "ann@laptop", Action: "run ended", Run: fmt.Sprintf("r%d", i), Outcome: "Success"})
+		p, err := l.Append(t.Context(), Entry{Who: "ann@laptop", Action: "run ended", Run: fmt.Sprintf("r%d", i), Outcome: "Success"})
 		if err == nil {
 			err = l.Seal(t.Context(), store, p)
 		}
@@ -110,7 +110,7 @@ func TestChangesAreFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 5 {
-		p, err := l.Append(Entry{Action: "exec"})
+		p, err := l.Append(t.Context(), Entry{Action: "exec"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestTornEntries(t *testing.T) {
 		if r, err := l.Verify(t.Context(), store); err != nil || r.Entries != 2 {
 			t.Fatalf("torn after %d bytes: %+v %v", cut+1, r, err)
 		}
-		if _, err := l.Append(Entry{Action: "exec"}); err != nil {
+		if _, err := l.Append(t.Context(), Entry{Action: "exec"}); err != nil {
 			t.Fatal(err)
 		}
 		if r, err := l.Verify(t.Context(), store); err != nil || r.Entries != 3 {
@@ -178,7 +178,7 @@ func TestManyWriters(t *testing.T) {
 		wg.Go(func() {
 			l := New(path)
 			for range 10 {
-				p, err := l.Append(Entry{Action: "exec"})
+				p, err := l.Append(t.Context(), Entry{Action: "exec"})
 				if err == nil {
 					err = l.Seal(t.Context(), store, p)
 				}
@@ -202,7 +202,7 @@ func TestOpenToOthers(t *testing.T) {
 	if err := os.Chmod(l.Path(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err := l.Append(Entry{})
+	_, err := l.Append(t.Context(), Entry{})
 	if err == nil || err.Error() != fmt.Sprintf("write the audit log: %s is open to others (mode 644); close it: chmod 600 %s", l.Path(), l.Path()) {
 		t.Error(err)
 	}
@@ -211,7 +211,7 @@ func TestOpenToOthers(t *testing.T) {
 	if err := os.Symlink(target, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := New(link).Append(Entry{}); err == nil {
+	if _, err := New(link).Append(t.Context(), Entry{}); err == nil {
 		t.Error("a link was followed")
 	}
 }

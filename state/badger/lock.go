@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/state"
 )
 
@@ -30,24 +26,12 @@ const (
 // InUseError says which process keeps the store.
 type InUseError struct {
 	Path   string
-	PID    int    // 0: unknown
-	What   string // what it does, as it says itself: "apply site.sloth"
+	Holder filelock.Holder
 	Waited time.Duration
 }
 
-func (e *InUseError) holder() string {
-	who := "another process"
-	if e.PID > 0 {
-		who = fmt.Sprintf("sloth pid %d", e.PID)
-	}
-	if e.What != "" {
-		who += " (" + e.What + ")"
-	}
-	return who
-}
-
 func (e *InUseError) Error() string {
-	return fmt.Sprintf("state %s is in use by %s, waited %s", e.Path, e.holder(), e.Waited.Round(10*time.Millisecond))
+	return fmt.Sprintf("state %s is in use by %s, waited %s", e.Path, e.Holder, e.Waited.Round(10*time.Millisecond))
 }
 
 // Is makes the error a state.ErrInUse.
@@ -58,35 +42,10 @@ func (e *InUseError) Hint() string {
 	return "Wait until it is done, or wait longer for it with --wait-lock 1m."
 }
 
-// claim is the right to open the store: an flock on a file beside its folder.
-// A second file tells the holder that others wait: each of them has a shared
-// flock on it.
+// claim is the right to open the store: a lock on a file beside its folder. A
+// second file tells the holder that others wait: each of them has a shared lock
+// on it.
 type claim struct{ file *os.File }
-
-func openLockFile(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(0o600); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func flock(f *os.File, how int) (bool, error) {
-	for {
-		err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		switch {
-		case err == nil:
-			return true, nil
-		case errors.Is(err, unix.EWOULDBLOCK):
-			return false, nil
-		case !errors.Is(err, unix.EINTR):
-			return false, fmt.Errorf("lock %s: %w", f.Name(), err)
-		}
-	}
-}
 
 func (s *Store) lockPath() string    { return s.opt.Dir + ".lock" }
 func (s *Store) waitingPath() string { return s.opt.Dir + ".waiting" }
@@ -113,28 +72,28 @@ func (s *Store) claim(ctx context.Context) (*claim, error) {
 	noticed, shown := false, false
 	for {
 		c, err := s.tryClaim()
-		if c != nil || err != nil {
+		if !errors.Is(err, filelock.ErrHeld) {
 			return c, err
 		}
 		waited := time.Since(start)
-		in := &InUseError{Path: s.opt.Dir, Waited: waited}
-		in.PID, in.What = holder(s.lockPath())
+		in := &InUseError{Path: s.opt.Dir, Holder: filelock.HolderOf(s.lockPath()), Waited: waited}
 		if waited >= limit {
 			return nil, in
 		}
 		if !shown && waited >= noticeAfter && s.opt.Notice != nil {
 			shown = true
-			s.opt.Notice(fmt.Sprintf("state is in use by %s, waiting", in.holder()))
+			s.opt.Notice(fmt.Sprintf("state is in use by %s, waiting", in.Holder))
 		}
 		if waiting == nil {
-			if waiting, err = openLockFile(s.waitingPath()); err != nil {
+			if waiting, err = filelock.Open(s.waitingPath()); err != nil {
 				return nil, err
 			}
 		}
 		if !noticed {
-			if noticed, err = flock(waiting, unix.LOCK_SH); err != nil {
+			if err = filelock.Try(waiting, filelock.Shared); err != nil && !errors.Is(err, filelock.ErrHeld) {
 				return nil, err
 			}
+			noticed = err == nil
 		}
 		// Who has waited longer asks more often, and so is served earlier.
 		poll := max(pollLast, pollFirst/(1+waited/(250*time.Millisecond)))
@@ -155,70 +114,22 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// tryClaim returns nil and no error when somebody else has the lock.
+// tryClaim returns filelock.ErrHeld when somebody else has the store.
 func (s *Store) tryClaim() (*claim, error) {
-	f, err := openLockFile(s.lockPath())
+	f, err := filelock.Lock(s.lockPath())
 	if err != nil {
 		return nil, err
 	}
-	got, err := flock(f, unix.LOCK_EX)
-	if err == nil && got {
-		// Somebody may have removed the file between the two: such a lock
-		// keeps nobody out.
-		var now, held os.FileInfo
-		if held, err = f.Stat(); err == nil {
-			if now, err = os.Lstat(s.lockPath()); err == nil && os.SameFile(now, held) {
-				err = sign(f, s.opt.What)
-				if err == nil {
-					return &claim{f}, nil
-				}
-			} else if errors.Is(err, os.ErrNotExist) {
-				err = nil
-			}
-		}
+	if err := filelock.Sign(f, s.opt.What); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
-	return nil, errors.Join(err, f.Close())
-}
-
-// sign writes who holds the lock, for those who wait.
-func sign(f *os.File, what string) error {
-	text := fmt.Sprintf("%d\n%s\n", os.Getpid(), strings.ReplaceAll(what, "\n", " "))
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
-}
-
-// holder reads what sign wrote. It may be gone or half there: then it is
-// unknown.
-func holder(path string) (pid int, what string) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, ""
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 4096))
-	lines := strings.Split(string(text), "\n")
-	if err != nil || len(lines) < 3 {
-		return 0, ""
-	}
-	pid, err = strconv.Atoi(lines[0])
-	if err != nil {
-		return 0, ""
-	}
-	return pid, lines[1]
+	return &claim{f}, nil
 }
 
 // wanted reports whether another process waits for the lock.
 func (s *Store) wanted() bool {
-	f, err := os.OpenFile(s.waitingPath(), os.O_RDWR|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	alone, err := flock(f, unix.LOCK_EX)
-	return err == nil && !alone
+	held, err := filelock.Held(s.waitingPath(), filelock.Exclusive)
+	return err == nil && held
 }
 
 func (c *claim) release() error {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/state"
 )
 
@@ -185,7 +186,7 @@ func TestFault08SomebodyElseKeepsIt(t *testing.T) {
 		_, err := s.Get(t.Context(), "a")
 		took := time.Since(start)
 		var in *InUseError
-		if !errors.Is(err, state.ErrInUse) || !errors.As(err, &in) || in.PID != pid || in.What != "apply site.sloth" || in.Hint() == "" {
+		if !errors.Is(err, state.ErrInUse) || !errors.As(err, &in) || in.Holder != (filelock.Holder{PID: pid, What: "apply site.sloth"}) || in.Hint() == "" {
 			t.Fatalf("%v; want it to be in use by %d", err, pid)
 		}
 		want := fmt.Sprintf("state %s is in use by sloth pid %d (apply site.sloth), waited ", dir, pid)
@@ -258,7 +259,7 @@ func TestARemovedLockFileKeepsNobodyOut(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	one := newStore(t, Options{Dir: dir})
 	put(t, one, "a", "1")
-	f, err := openLockFile(one.lockPath())
+	f, err := filelock.Open(one.lockPath())
 	if err != nil {
 		t.Fatal(err)
 	}

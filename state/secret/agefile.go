@@ -17,8 +17,9 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+
+	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/modules"
-	"golang.org/x/sys/unix"
 )
 
 // DefaultFile is the file of secrets of a project.
@@ -295,22 +296,12 @@ func (a *AgeFile) lock(ctx context.Context) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
-	for {
-		err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { d.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			d.Close()
-			return nil, fmt.Errorf("lock %s: %w", filepath.Dir(a.path), err)
-		}
-		select {
-		case <-ctx.Done():
-			d.Close()
+	if err := filelock.Wait(ctx, d, filelock.Exclusive, lockPatience); err != nil {
+		d.Close()
+		if errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("%s: another sloth is changing it; try again", a.path)
-		case <-time.After(20 * time.Millisecond):
 		}
+		return nil, err
 	}
+	return func() { d.Close() }, nil
 }

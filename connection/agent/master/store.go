@@ -11,9 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/sloth-runner/sloth/connection/agent/pki"
+	"github.com/sloth-runner/sloth/filelock"
 )
 
 // agentRecord is what is remembered about an agent. Who may attend is decided
@@ -74,13 +73,12 @@ func openStore(dir string) (*store, error) {
 	if err := pki.Folder(dir); err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := filelock.Lock(filepath.Join(dir, "lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fmt.Errorf("another master runs with the folder %s: stop it, or use another with --dir", dir)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil { //nolint:gosec // a descriptor
-		lock.Close()
-		return nil, fmt.Errorf("another master runs with the folder %s: stop it, or use another with --dir", dir)
 	}
 	s := &store{dir: dir, lock: lock, agents: map[string]*agentRecord{}, users: map[string]*userRecord{}, tokens: map[string]*tokenRecord{}}
 	err = errors.Join(load(filepath.Join(dir, "agents"), s.agents), load(filepath.Join(dir, "users"), s.users), load(filepath.Join(dir, "tokens"), s.tokens))
