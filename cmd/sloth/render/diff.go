@@ -48,7 +48,7 @@ func thing(changes []modules.Change) []string {
 		case shownAsText(c):
 			texts = append(texts, unified(c, created, deleted)...)
 		default:
-			attrs = append(attrs, "  "+attribute(c))
+			attrs = append(attrs, "  "+attribute(c, created))
 		}
 	}
 	if texts == nil {
@@ -59,7 +59,9 @@ func thing(changes []modules.Change) []string {
 
 func shownAsText(c modules.Change) bool { return c.Text && !c.Hidden && !c.Unknown }
 
-func attribute(c modules.Change) string {
+// attribute shows the change of one attribute; what was created just now had no
+// value before.
+func attribute(c modules.Change, created bool) string {
 	name := Name(c.Attr)
 	if name == "" {
 		name = "value"
@@ -69,6 +71,9 @@ func attribute(c modules.Change) string {
 		return name + ": changed (hidden)"
 	case c.Unknown:
 		return fmt.Sprintf("%s: %s → unknown until applied", name, value(c.Before))
+	}
+	if created && c.Before == "" {
+		return name + ": " + value(c.After)
 	}
 	return fmt.Sprintf("%s: %s → %s", name, value(c.Before), value(c.After))
 }

@@ -22,6 +22,9 @@ func TestDiffLines(t *testing.T) {
 		"attributes of one thing": {modules.Diff{Changes: []modules.Change{
 			{What: "user a", Attr: "shell", Before: "/bin/sh", After: "/bin/zsh"}, {What: "user a", Attr: "home", After: "/srv"}, {What: "user b", Before: "x", After: "y"},
 		}}, "user a|  shell: /bin/sh → /bin/zsh|  home: \"\" → /srv|user b|  value: x → y"},
+		"a folder created": {modules.Diff{Changes: []modules.Change{
+			{What: "/srv", Attr: "state", Before: modules.Absent, After: "directory"}, {What: "/srv", Attr: "mode", After: "0755"}, {What: "/srv", Attr: "owner", Before: "root", After: "a"},
+		}}, "/srv|  state: absent → directory|  mode: 0755|  owner: root → a"},
 		"a file deleted": {modules.Diff{Changes: []modules.Change{modules.Delete("/x", "file"), text("/x", "a\n", "")}}, "--- /x|+++ /dev/null|@@ -1 +0,0 @@|-a"},
 		"no line end":    {modules.Diff{Changes: []modules.Change{text("/x", "a", "b")}}, `--- /x|+++ /x|@@ -1 +1 @@|-a|\ No newline at end of file|+b|\ No newline at end of file`},
 		"hostile":        {modules.Diff{Changes: []modules.Change{text("/\x1b[2J\nx", "a\n", "\x1b]52;c;eA==\x07\n")}}, `--- /\x1b[2J\nx|+++ /\x1b[2J\nx|@@ -1 +1 @@|-a|+\x1b]52;c;eA==\x07`},
