@@ -152,7 +152,7 @@ func final(err error) bool {
 
 func (s *Session) refused(w wire.Welcome) error {
 	return &connection.Error{Class: connection.ClassShim, Host: s.opt.Host, Op: "go on with run " + s.opt.RunID,
-		Err: fmt.Errorf("%w: %.500s", errRefused, printable(w.Refused)), Hint: "Nothing was executed. Look at the host; a new run does not depend on what is left of this one."}
+		Err: fmt.Errorf("%w: %s", errRefused, connection.Printable(w.Refused, 500)), Hint: "Nothing was executed. Look at the host; a new run does not depend on what is left of this one."}
 }
 
 // back makes one attempt to have a link again.

@@ -228,18 +228,9 @@ func (s *Session) hopeless(a answer) error {
 	case "UNVERIFIED":
 		return s.problem("start the worker", fmt.Errorf("%.300q cannot be verified: the host has neither sha256sum nor shasum", a.rest), "Install one of them, or leave out --verify-shim.")
 	case "NOWHERE":
-		return s.problem("put the shim there", fmt.Errorf("there is no folder for it: %.1000s", printable(a.rest)), "Give the login user a folder that is writable and not mounted noexec: ~/.cache, /var/tmp or /tmp.")
+		return s.problem("put the shim there", fmt.Errorf("there is no folder for it: %s", connection.Printable(a.rest, 1000)), "Give the login user a folder that is writable and not mounted noexec: ~/.cache, /var/tmp or /tmp.")
 	}
 	return s.problem("start the worker", fmt.Errorf("it answered %.60q", a.word), "")
-}
-
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
-			return '?'
-		}
-		return r
-	}, s)
 }
 
 // errUnfit says that a folder did not do, and another might.
@@ -285,7 +276,7 @@ func (s *Session) put(dir, goos, goarch string) (*process, error) {
 // safeFolder refuses a folder whose name could not stand in a shell line. The
 // name comes from the host and only ever goes back to it.
 func safeFolder(dir string) error {
-	if !path.IsAbs(dir) || len(dir) > 1024 || strings.ContainsAny(dir, "'\"\\$`!") || printable(dir) != dir {
+	if !path.IsAbs(dir) || len(dir) > 1024 || strings.ContainsAny(dir, "'\"\\$`!") || connection.Printable(dir, len(dir)) != dir {
 		return fmt.Errorf("the folder %.100q has a name that cannot be used", dir)
 	}
 	return nil

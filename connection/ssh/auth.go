@@ -265,14 +265,4 @@ func (a *authenticator) hint(err error) string {
 }
 
 // clean makes text from a host fit for a message.
-func clean(s string) string {
-	if len(s) > 200 {
-		s = s[:200] + "…"
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == 0xfffd {
-			return '?'
-		}
-		return r
-	}, strings.TrimSpace(s))
-}
+func clean(s string) string { return connection.Printable(strings.TrimSpace(s), 200) }

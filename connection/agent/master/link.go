@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/agent"
 	"github.com/sloth-runner/sloth/connection/agent/pki"
 )
@@ -312,11 +313,4 @@ func (m *Master) farewell() {
 	}
 }
 
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s[:min(len(s), 300)], "?"))
-}
+func printable(s string) string { return connection.Printable(s, 300) }
