@@ -19,6 +19,7 @@ import (
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/state"
 	"github.com/sloth-runner/sloth/state/audit"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // maxAuditHosts is how many hosts an entry names; of more it has the number.
@@ -327,24 +328,22 @@ func newAuditExport(a *app) *cobra.Command {
 		Use: "export", Short: "Write the entries as lines of JSON", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			list, damaged := f.read(c.Context())
-			write := func(w io.Writer) (int, error) {
+			write := func(w io.Writer) error {
 				enc := json.NewEncoder(w)
 				for _, e := range list {
 					if err := enc.Encode(e); err != nil {
-						return 0, err
+						return err
 					}
 				}
-				return len(list), nil
+				return nil
 			}
 			if file == "" {
-				_, err := write(a.stdout)
-				return errors.Join(err, damaged)
+				return errors.Join(write(a.stdout), damaged)
 			}
-			n, err := writeWhole(file, write)
-			if err != nil {
+			if err := wholefile.Make(file, write); err != nil {
 				return fmt.Errorf("export to %s: %w", file, err)
 			}
-			fmt.Fprintf(a.stdout, "%s to %s\n", entries(n), file)
+			fmt.Fprintf(a.stdout, "%s to %s\n", entries(len(list)), file)
 			return damaged
 		},
 	}

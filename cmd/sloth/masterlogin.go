@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sloth-runner/sloth/connection/agent"
-	"github.com/sloth-runner/sloth/connection/agent/pki"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // masterAddress completes what people write: a port is optional.
@@ -139,5 +139,5 @@ func setCurrent(address string) error {
 	if err != nil {
 		return err
 	}
-	return pki.WriteFile(filepath.Join(home, "current"), []byte(address+"\n"))
+	return wholefile.Write(filepath.Join(home, "current"), []byte(address+"\n"))
 }

@@ -16,13 +16,13 @@ import (
 
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/state/stack"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func exportTo(ctx context.Context, s *stack.Stacks, name, file string) error {
-	_, err := writeWhole(file, func(w io.Writer) (int, error) { return 0, s.Export(ctx, name, w) })
-	if err != nil {
+	if err := wholefile.Make(file, func(w io.Writer) error { return s.Export(ctx, name, w) }); err != nil {
 		return fmt.Errorf("export to %s: %w", file, err)
 	}
 	return nil

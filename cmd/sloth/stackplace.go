@@ -6,13 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/sloth-runner/sloth/state/stack"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // stackOf is the stack that scripts in dir belong to: the one that was named,
@@ -84,13 +84,7 @@ func selectStack(dir, name string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return writePrivate(path, []byte(name+"\n"))
-}
-
-// writePrivate writes a file of the person's own, whole or not at all.
-func writePrivate(path string, text []byte) error {
-	_, err := writeWhole(path, func(w io.Writer) (int, error) { return w.Write(text) })
-	return err
+	return wholefile.Write(path, []byte(name+"\n"))
 }
 
 // stackStore opens the store for stacks, for one command.

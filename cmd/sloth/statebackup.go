@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sloth-runner/sloth/state/archive"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 func (x *stateCommand) backup() *cobra.Command {
@@ -20,7 +20,11 @@ func (x *stateCommand) backup() *cobra.Command {
 		Long: `Write all that is remembered, of every stack, into a file that only you can read. An
 existing file is replaced when the new one is whole. Locks are not part of it.`,
 		RunE: x.run(func(ctx context.Context, args []string) error {
-			n, err := writeWhole(args[0], func(w io.Writer) (int, error) { return archive.Write(ctx, w, x.store, x.place.String()) })
+			n := 0
+			err := wholefile.Make(args[0], func(w io.Writer) (err error) {
+				n, err = archive.Write(ctx, w, x.store, x.place.String())
+				return err
+			})
 			if err != nil {
 				return fmt.Errorf("back up to %s: %w", args[0], err)
 			}
@@ -35,30 +39,6 @@ func entries(n int) string {
 		return "1 entry"
 	}
 	return fmt.Sprintf("%d entries", n)
-}
-
-// writeWhole makes a file of the person's own that is whole or not there.
-func writeWhole(path string, fn func(io.Writer) (int, error)) (n int, err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // 0600
-	if err != nil {
-		return 0, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	n, err = fn(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return n, err
 }
 
 func (x *stateCommand) restore() *cobra.Command {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/sloth-runner/sloth/connection/agent/pki"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // Keep is a folder with what somebody needs to be known to a master: a key,
@@ -76,7 +77,7 @@ func (k *Keep) readKey() error {
 		if text, err = pki.EncodeKey(k.key); err != nil {
 			return err
 		}
-		return pki.WriteFile(k.file("own.key"), text)
+		return wholefile.Write(k.file("own.key"), text)
 	}
 	if err != nil {
 		return err
@@ -138,7 +139,7 @@ func (k *Keep) Store(name, master string, cert []byte, authority *x509.Certifica
 	if pki.KeyOf(leaf) != k.Key() {
 		return errors.New("the master issued a certificate for another key")
 	}
-	if err := pki.WriteFile(k.file("own.crt"), pki.EncodeCert(cert)); err != nil {
+	if err := wholefile.Write(k.file("own.crt"), pki.EncodeCert(cert)); err != nil {
 		return err
 	}
 	k.kept.Name, k.kept.Master = name, master
@@ -154,7 +155,7 @@ func (k *Keep) Trust(authority *x509.Certificate) error {
 	if k.authority != nil && k.authority.Equal(authority) {
 		return nil
 	}
-	if err := pki.WriteFile(k.file("ca.crt"), pki.EncodeCert(authority.Raw)); err != nil {
+	if err := wholefile.Write(k.file("ca.crt"), pki.EncodeCert(authority.Raw)); err != nil {
 		return err
 	}
 	k.authority = authority
@@ -174,5 +175,5 @@ func (k *Keep) save() error {
 	if err != nil {
 		return err
 	}
-	return pki.WriteFile(k.file("keep.json"), text)
+	return wholefile.Write(k.file("keep.json"), text)
 }

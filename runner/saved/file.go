@@ -9,7 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
+
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // Format is the version of the file that this package reads and writes.
@@ -49,40 +50,16 @@ func sealOf(secret, body []byte) string {
 }
 
 // Write puts the plan at path, whole or not at all, for its owner's eyes only.
-func Write(path string, p *Plan, secret []byte) (err error) {
+func Write(path string, p *Plan, secret []byte) error {
 	body, err := json.MarshalIndent(p, "", " ")
 	if err != nil {
 		return err
 	}
 	body = append(body, '\n')
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // 0600
-	if err != nil {
+	return wholefile.Make(path, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s%d\nkey %s bytes %d seal %s\n%s", magic, Format, keyID(secret), len(body), sealOf(secret, body), body)
 		return err
-	}
-	defer func() {
-		if err != nil {
-			os.Remove(f.Name())
-		}
-	}()
-	_, err = fmt.Fprintf(f, "%s%d\nkey %s bytes %d seal %s\n%s", magic, Format, keyID(secret), len(body), sealOf(secret, body), body)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	})
 }
 
 // Read reads a plan and refuses one that is not as Write left it.

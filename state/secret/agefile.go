@@ -20,6 +20,7 @@ import (
 
 	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // DefaultFile is the file of secrets of a project.
@@ -254,36 +255,15 @@ func (a *AgeFile) write(table map[string]string, to []Recipient) error {
 	return replace(a.path, out.Bytes())
 }
 
-// replace writes a file beside the old one and renames it.
+// replace writes the file that path names in the end.
 func replace(path string, data []byte) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // 0600, whatever the umask
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if e := f.Sync(); err == nil {
-		err = e
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
+	if err := wholefile.Write(path, data); err != nil {
 		return fmt.Errorf("write %s: %w", path, reason(err))
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
+	return nil
 }
 
 // lockPatience is how long another process may hold the file.

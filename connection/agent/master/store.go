@@ -13,6 +13,7 @@ import (
 
 	"github.com/sloth-runner/sloth/connection/agent/pki"
 	"github.com/sloth-runner/sloth/filelock"
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // agentRecord is what is remembered about an agent. Who may attend is decided
@@ -123,7 +124,7 @@ func (s *store) put(kind, name string, record any) error {
 	if err != nil {
 		return err
 	}
-	if err := pki.WriteFile(filepath.Join(s.dir, kind, name+".json"), text); err != nil {
+	if err := wholefile.Write(filepath.Join(s.dir, kind, name+".json"), text); err != nil {
 		return fmt.Errorf("remember %s %s: %w", kind, name, err)
 	}
 	return nil

@@ -18,6 +18,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // How long certificates are valid. An agent renews when a third is left.
@@ -94,10 +96,10 @@ func createAuthority(certFile, keyFile string, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := WriteFile(keyFile, text); err != nil {
+	if err := wholefile.Write(keyFile, text); err != nil {
 		return err
 	}
-	return WriteFile(certFile, EncodeCert(der))
+	return wholefile.Write(certFile, EncodeCert(der))
 }
 
 // Certificate is the authority's own, DER.

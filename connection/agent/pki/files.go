@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 )
 
@@ -31,39 +30,6 @@ func Folder(dir string) error {
 		return fmt.Errorf("the folder for keys can't be written: %w; use another with --dir", err)
 	}
 	return errors.Join(probe.Close(), os.Remove(probe.Name()))
-}
-
-// WriteFile puts data at path, readable for us alone: whole or not at all, and
-// on the disk when it returns.
-func WriteFile(path string, data []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = f.Close()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // ReadPair reads a certificate and its key. A key that others may read is
