@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"strconv"
@@ -123,15 +124,15 @@ func (d *Dialer) endpoint(t connection.Target, general map[string]string) (*endp
 
 // fill takes over what was resolved, with OpenSSH's defaults.
 func (d *Dialer) fill(e *endpoint, v values) error {
-	host, err := tokens{host: e.original}.expand(or(v.first("hostname"), "%h"), "h")
+	host, err := tokens{host: e.original}.expand(cmp.Or(v.first("hostname"), "%h"), "h")
 	if err != nil {
 		return fmt.Errorf("HostName: %w", err)
 	}
 	e.host = host
-	e.port, _ = parsePort(or(v.first("port"), "22"))
-	e.user = or(v.first("user"), d.account)
+	e.port, _ = parsePort(cmp.Or(v.first("port"), "22"))
+	e.user = cmp.Or(v.first("user"), d.account)
 	e.alias = v.first("hostkeyalias")
-	t := tokens{home: d.home, local: d.account, host: e.host, original: e.original, remote: e.user, alias: or(e.alias, e.host), port: e.port}
+	t := tokens{home: d.home, local: d.account, host: e.host, original: e.original, remote: e.user, alias: cmp.Or(e.alias, e.host), port: e.port}
 	if j := v.first("proxyjump"); j != "" && !strings.EqualFold(j, "none") {
 		if e.jump, err = parseJumps(j, t); err != nil {
 			return err
@@ -150,11 +151,11 @@ func (d *Dialer) fill(e *endpoint, v values) error {
 		return err
 	}
 	e.network = map[string]string{"inet": "tcp4", "inet6": "tcp6"}[strings.ToLower(v.first("addressfamily"))]
-	e.network = or(e.network, "tcp")
+	e.network = cmp.Or(e.network, "tcp")
 	e.bind = v.first("bindaddress")
-	e.connectTimeout, _ = parseTime(or(v.first("connecttimeout"), "0"))
-	e.alive, _ = parseTime(or(v.first("serveraliveinterval"), "0"))
-	e.aliveCount, _ = strconv.Atoi(or(v.first("serveralivecountmax"), "3"))
+	e.connectTimeout, _ = parseTime(cmp.Or(v.first("connecttimeout"), "0"))
+	e.alive, _ = parseTime(cmp.Or(v.first("serveraliveinterval"), "0"))
+	e.aliveCount, _ = strconv.Atoi(cmp.Or(v.first("serveralivecountmax"), "3"))
 	return e.fillAlgorithms(v)
 }
 
@@ -200,7 +201,7 @@ func (d *Dialer) fillAuth(e *endpoint, v values, t tokens) error {
 		"password":             v.isnt("passwordauthentication"),
 		"keyboard-interactive": v.isnt("kbdinteractiveauthentication"),
 	}
-	for m := range strings.SplitSeq(or(v.first("preferredauthentications"), "publickey,keyboard-interactive,password"), ",") {
+	for m := range strings.SplitSeq(cmp.Or(v.first("preferredauthentications"), "publickey,keyboard-interactive,password"), ",") {
 		if skip, known := off[m]; known && !skip {
 			e.methods = append(e.methods, m)
 		}
@@ -249,7 +250,7 @@ func (d *Dialer) fillHostKeys(e *endpoint, v values, t tokens) error {
 	}
 	e.hashKnown = v.is("hashknownhosts")
 	e.noLocalCheck = v.is("nohostauthenticationforlocalhost")
-	e.minRSA, _ = strconv.Atoi(or(v.first("requiredrsasize"), "1024"))
+	e.minRSA, _ = strconv.Atoi(cmp.Or(v.first("requiredrsasize"), "1024"))
 	return nil
 }
 
@@ -302,13 +303,6 @@ func parseJump(s string) (connection.Target, error) {
 	}
 	t.Name, t.Address = host, host
 	return t, nil
-}
-
-func or(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }
 
 // isLoopback reports whether the host is this machine's own address.

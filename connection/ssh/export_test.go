@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -23,7 +24,7 @@ func (d *Dialer) Resolved(t connection.Target) (map[string][]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	argument := or(t.Address, t.Name)
+	argument := cmp.Or(t.Address, t.Name)
 	v := files.resolve(argument, lines)
 	e, err := d.endpoint(t, d.config.Options)
 	if err != nil {
@@ -42,23 +43,23 @@ func (d *Dialer) Resolved(t connection.Target) (map[string][]string, error) {
 		case v.isnt(key):
 			return []string{"no"}
 		}
-		return []string{or(v.first(key), def)}
+		return []string{cmp.Or(v.first(key), def)}
 	}
 	seconds := func(key, def string) []string {
-		d, _ := parseTime(or(v.first(key), def))
+		d, _ := parseTime(cmp.Or(v.first(key), def))
 		return []string{fmt.Sprint(int(d / time.Second))}
 	}
 	strict := flag("stricthostkeychecking", "ask")
 	strict[0] = strings.NewReplacer("yes", "true", "no", "false", "off", "false").Replace(strict[0])
 	out := map[string][]string{
 		"user": {e.user}, "hostname": {strings.ToLower(e.host)}, "port": {fmt.Sprint(e.port)},
-		"addressfamily": {or(strings.ToLower(v.first("addressfamily")), "any")},
+		"addressfamily": {cmp.Or(strings.ToLower(v.first("addressfamily")), "any")},
 		"compression":   flag("compression", "no"), "identitiesonly": flag("identitiesonly", "no"),
 		"stricthostkeychecking": strict, "serveraliveinterval": seconds("serveraliveinterval", "0"),
 		"userknownhostsfile": list("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2"),
 		"forwardagent":       flag("forwardagent", "no"), "connecttimeout": seconds("connecttimeout", "0"),
 		"identityfile": slices.Clone(v["identityfile"]), "certificatefile": slices.Clone(v["certificatefile"]),
-		"serveralivecountmax": {or(v.first("serveralivecountmax"), "3")},
+		"serveralivecountmax": {cmp.Or(v.first("serveralivecountmax"), "3")},
 	}
 	if out["connecttimeout"][0] == "0" {
 		out["connecttimeout"] = []string{"none"}

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -206,7 +207,7 @@ func (h *hostKeys) certificateValid(cert *ssh.Certificate) error {
 	if cert.ValidBefore != ssh.CertTimeInfinity && !now.Before(to) {
 		return fmt.Errorf("it expired at %s, %s", to.Format(layout), clock)
 	}
-	name := strings.ToLower(or(h.e.alias, h.e.host))
+	name := strings.ToLower(cmp.Or(h.e.alias, h.e.host))
 	if len(cert.ValidPrincipals) > 0 && !slices.Contains(cert.ValidPrincipals, name) {
 		return fmt.Errorf("it is for %s, not for %s", strings.Join(cert.ValidPrincipals, ", "), name)
 	}

@@ -2,6 +2,7 @@ package ssh
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -208,7 +209,7 @@ func plainAlgorithm(a string) string {
 		ssh.CertAlgoECDSA256v01: ssh.KeyAlgoECDSA256, ssh.CertAlgoECDSA384v01: ssh.KeyAlgoECDSA384, ssh.CertAlgoECDSA521v01: ssh.KeyAlgoECDSA521,
 		ssh.CertAlgoED25519v01: ssh.KeyAlgoED25519, ssh.CertAlgoSKED25519v01: ssh.KeyAlgoSKED25519, ssh.CertAlgoSKECDSA256v01: ssh.KeyAlgoSKECDSA256,
 	}[a]
-	return or(plain, a)
+	return cmp.Or(plain, a)
 }
 
 func samePublic(a, b ssh.PublicKey) bool {

@@ -1,6 +1,7 @@
 package bind
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -76,10 +77,10 @@ func number(f float64) any {
 
 func (c *converter) table(t *lua.LTable, path string, depth int) (any, error) {
 	if depth >= maxDepth {
-		return nil, fmt.Errorf("%s is nested deeper than %d tables", or(path, "the table"), maxDepth)
+		return nil, fmt.Errorf("%s is nested deeper than %d tables", cmp.Or(path, "the table"), maxDepth)
 	}
 	if slices.Contains(c.open, t) {
-		return nil, fmt.Errorf("%s contains itself", or(path, "the table"))
+		return nil, fmt.Errorf("%s contains itself", cmp.Or(path, "the table"))
 	}
 	c.open = append(c.open, t)
 	defer func() { c.open = c.open[:len(c.open)-1] }()
@@ -135,7 +136,7 @@ func (c *converter) mixed(t *lua.LTable, path string, depth int) (any, error) {
 		case lua.LBool:
 			key = bool(k)
 		default:
-			return nil, fmt.Errorf("%s has a %s as a key, which is not data", or(path, "the table"), k.Type())
+			return nil, fmt.Errorf("%s has a %s as a key, which is not data", cmp.Or(path, "the table"), k.Type())
 		}
 		item, err := c.value(v, join(path, fmt.Sprint(key)), depth+1)
 		if err != nil {
@@ -171,13 +172,6 @@ func join(path, key string) string {
 		return key
 	}
 	return path + "." + key
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // ToLua turns Go data into a Lua value: what ToGo gives, any kind of number,

@@ -157,7 +157,7 @@ func merge(lines []string, want []entry, exclusive, comment bool) []string {
 	out := make([]string, 0, len(lines)+len(want))
 	done := make([]bool, len(want))
 	for _, line := range lines {
-		if isComment(line) {
+		if sshfile.IsComment(line) {
 			out = append(out, line)
 			continue
 		}
@@ -217,7 +217,7 @@ func (a *absent) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error
 	return a.file.check(ctx, v, func(lines []string) []string {
 		return slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
 			is, err := parseLine(line)
-			return !isComment(line) && err == nil && slices.ContainsFunc(want, func(w entry) bool { return w.key.Same(is.key) })
+			return !sshfile.IsComment(line) && err == nil && slices.ContainsFunc(want, func(w entry) bool { return w.key.Same(is.key) })
 		})
 	})
 }
@@ -253,7 +253,7 @@ func (l *list) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 	out := []any{}
 	for i, line := range sshfile.Lines(text) {
 		e, err := parseLine(line)
-		if isComment(line) || err != nil {
+		if sshfile.IsComment(line) || err != nil {
 			continue
 		}
 		out = append(out, map[string]any{

@@ -125,12 +125,6 @@ func sameOptions(a, b []string) bool {
 	return slices.Equal(norm(a), norm(b))
 }
 
-// isComment recognizes the lines that sshd skips.
-func isComment(line string) bool {
-	line = strings.TrimLeft(line, " \t")
-	return line == "" || line[0] == '#'
-}
-
 // parseKeys reads what an argument says the keys are. where names it in errors.
 func parseKeys(where, text string) ([]entry, error) {
 	if sshfile.IsPrivate(text) {
@@ -140,7 +134,7 @@ func parseKeys(where, text string) ([]entry, error) {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		if line = strings.TrimRight(line, "\r\n"); isComment(line) {
+		if line = strings.TrimRight(line, "\r\n"); sshfile.IsComment(line) {
 			continue
 		}
 		if strings.ContainsAny(line, "\r\x00") {

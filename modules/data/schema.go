@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +84,7 @@ const maxComplaints = 20
 func lines(wrong []jsonschema.Complaint) []string {
 	var all []string
 	for _, c := range wrong {
-		all = append(all, or(c.Path, "the value")+": "+c.Text)
+		all = append(all, cmp.Or(c.Path, "the value")+": "+c.Text)
 	}
 	sort.Strings(all)
 	all = slices.Compact(all)

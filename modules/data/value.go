@@ -1,6 +1,7 @@
 package data
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -18,7 +19,7 @@ type plainer struct {
 
 func (p *plainer) value(v any, path string, depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, fmt.Errorf("%s is nested deeper than %d levels", or(path, "the value"), maxDepth)
+		return nil, fmt.Errorf("%s is nested deeper than %d levels", cmp.Or(path, "the value"), maxDepth)
 	}
 	switch v := v.(type) {
 	case nil, bool, int64, string:
@@ -27,7 +28,7 @@ func (p *plainer) value(v any, path string, depth int) (any, error) {
 		return int64(v), nil
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return nil, fmt.Errorf("%s is %v, which cannot be written", or(path, "the value"), v)
+			return nil, fmt.Errorf("%s is %v, which cannot be written", cmp.Or(path, "the value"), v)
 		}
 		return v, nil
 	case modules.Secret:
@@ -61,7 +62,7 @@ func (p *plainer) value(v any, path string, depth int) (any, error) {
 		for k, e := range v {
 			key := fmt.Sprint(k)
 			if _, twice := out[key]; twice {
-				return nil, fmt.Errorf("%s has the key %s as text and as a number", or(path, "the table"), key)
+				return nil, fmt.Errorf("%s has the key %s as text and as a number", cmp.Or(path, "the table"), key)
 			}
 			item, err := p.value(e, join(path, key), depth+1)
 			if err != nil {
@@ -71,9 +72,9 @@ func (p *plainer) value(v any, path string, depth int) (any, error) {
 		}
 		return out, nil
 	case modules.Callback:
-		return nil, fmt.Errorf("%s is a function, which cannot be written", or(path, "the value"))
+		return nil, fmt.Errorf("%s is a function, which cannot be written", cmp.Or(path, "the value"))
 	}
-	return nil, fmt.Errorf("%s is a %T, which cannot be written", or(path, "the value"), v)
+	return nil, fmt.Errorf("%s is a %T, which cannot be written", cmp.Or(path, "the value"), v)
 }
 
 // holed makes a list of a table with the keys 1..n of which some are missing:
@@ -153,13 +154,6 @@ func join(path, key string) string {
 		return key
 	}
 	return path + "." + key
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 func keys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }

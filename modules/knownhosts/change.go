@@ -111,7 +111,7 @@ func merge(lines []string, want []entry, name string, hidden bool) []string {
 	for _, line := range lines {
 		e, err := parseLine(line, false)
 		at := -1
-		if !isComment(line) && err == nil {
+		if !sshfile.IsComment(line) && err == nil {
 			at = e.at(name)
 		}
 		if at < 0 {
@@ -175,7 +175,7 @@ func (a *absent) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error
 		for _, line := range lines {
 			e, err := parseLine(line, false)
 			at := -1
-			if !isComment(line) && err == nil {
+			if !sshfile.IsComment(line) && err == nil {
 				at = e.at(a.name)
 			}
 			meant := len(keys) == 0 && e.marker == "" || slices.ContainsFunc(keys, func(k entry) bool { return k.marker == e.marker && k.key.Same(e.key) })
@@ -229,7 +229,7 @@ func (l *list) Query(_ context.Context, v facts.Viewer) ([]any, error) {
 	out := []any{}
 	for i, line := range sshfile.Lines(text) {
 		e, err := parseLine(line, false)
-		if isComment(line) || err != nil || l.Name != "" && e.at(l.Name) < 0 {
+		if sshfile.IsComment(line) || err != nil || l.Name != "" && e.at(l.Name) < 0 {
 			continue
 		}
 		names := make([]any, len(e.names))

@@ -151,11 +151,6 @@ func nameOf(name string) (string, error) {
 	return fmt.Sprintf("[%s]:%d", host, n), nil
 }
 
-func isComment(line string) bool {
-	line = strings.TrimLeft(line, " \t")
-	return line == "" || line[0] == '#'
-}
-
 // parseKeys reads what an argument says the keys of name are. A line may begin
 // with names, of which name must be one.
 func parseKeys(where, text, name string) ([]entry, error) {
@@ -166,7 +161,7 @@ func parseKeys(where, text, name string) ([]entry, error) {
 	n := 0
 	for line := range strings.Lines(text) {
 		n++
-		if line = strings.TrimRight(line, "\r\n"); isComment(line) {
+		if line = strings.TrimRight(line, "\r\n"); sshfile.IsComment(line) {
 			continue
 		}
 		e, err := parseLine(line, true)

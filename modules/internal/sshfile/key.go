@@ -161,3 +161,9 @@ var ErrPrivate = errors.New("this is a private key, which stays where it is; giv
 func IsPrivate(text string) bool {
 	return strings.Contains(text, "-----BEGIN") && strings.Contains(text, "PRIVATE KEY")
 }
+
+// IsComment recognizes the lines that OpenSSH skips.
+func IsComment(line string) bool {
+	line = strings.TrimLeft(line, " \t")
+	return line == "" || line[0] == '#'
+}
