@@ -222,7 +222,8 @@ func (c *Conn) broke(op string, err error) error {
 		err = status.Error(codes.Unavailable, "the stream ended too early")
 	}
 	out := c.explain(op, err)
-	if status.Code(err) == codes.Unavailable {
+	var e *connection.Error
+	if errors.As(out, &e) && e.Class == connection.ClassTCP {
 		c.cancel(out)
 	}
 	return out

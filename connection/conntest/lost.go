@@ -82,9 +82,15 @@ func Lost(t *testing.T, open func(t testing.TB) (c connection.Conn, lose func())
 			conn, lose := open(t)
 			var once sync.Once
 			lost := make(chan error, 1)
-			go func() { lost <- c.use(t, conn, func() { once.Do(lose) }) }()
+			go func() {
+				defer close(lost) // a Fatal in there ends this goroutine alone
+				lost <- c.use(t, conn, func() { once.Do(lose) })
+			}()
 			select {
-			case err := <-lost:
+			case err, ok := <-lost:
+				if !ok {
+					t.FailNow()
+				}
 				if !isLost(err) {
 					t.Errorf("got %v (%T), want a *connection.Error of class tcp", err, err)
 				}

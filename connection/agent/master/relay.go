@@ -192,8 +192,16 @@ func (m *Master) pass(l *link, user, carry grpc.ServerStream) error {
 	case <-l.ctx.Done():
 		err = gone(l)
 	}
-	if errors.Is(err, errStreamEnd) {
+	switch {
+	case errors.Is(err, errStreamEnd):
 		return nil
+	case user.Context().Err() != nil:
+		return context.Cause(user.Context())
+	case l.ctx.Err() != nil:
+		return gone(l)
+	case status.Code(err) == codes.Canceled:
+		// The agent's connection broke, which its streams learn in any order.
+		return status.Error(codes.Unavailable, "the agent ended the stream of the job")
 	}
 	return err
 }
