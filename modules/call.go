@@ -5,6 +5,7 @@ import (
 	"errors"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/sloth-runner/sloth/facts"
 )
@@ -69,6 +70,16 @@ func Noted(v facts.Viewer, key string) (string, bool) {
 		return o.Noted(key)
 	}
 	return "", false
+}
+
+// Setter is implemented by Services of one step that may store what it sets
+// later, and together. Whoever reports the step as done calls FlushState first.
+type Setter interface {
+	// SetLater sets a value of the state, nil to delete it; the step itself
+	// reads it from now on. ttl 0 means for ever.
+	SetLater(ctx context.Context, key string, value any, ttl time.Duration) error
+	// FlushState stores what was set. Without an error it is on disk.
+	FlushState(ctx context.Context) error
 }
 
 // FileStream is several controller-side files, one after the other.

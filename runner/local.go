@@ -55,8 +55,8 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 			return r.opt.VM, step.TaskCallbacks(t), func() {}, nil
 		},
 	}
-	if own, ok := o.Env.Call.Services.(*services); ok {
-		own.cells = map[string]*cell{c.id: c}
+	if all, ok := o.Env.Call.Services.(*services); ok {
+		o.Env.Call.Services = all.forStep(ctx, c)
 	}
 	if rec := r.opt.Record; rec != nil && !r.opt.Check {
 		var once sync.Once

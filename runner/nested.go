@@ -11,6 +11,7 @@ import (
 	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/lua/dsl"
 	"github.com/sloth-runner/sloth/lua/ship"
+	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/step"
 	lua "github.com/yuin/gopher-lua"
@@ -27,6 +28,12 @@ func (r *Runner) RunTask(ctx context.Context, t *dsl.Task) ([]lua.LValue, error)
 	if env := bind.EnvOf(ctx); env != nil {
 		if s, ok := env.Call.Services.(interface{ nesting() int }); ok {
 			depth = s.nesting()
+		}
+		// The task may read what its caller has set.
+		if s, ok := env.Call.Services.(modules.Setter); ok {
+			if err := s.FlushState(ctx); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return r.runNested(ctx, Local, depth, t)

@@ -381,6 +381,7 @@ local tasks = {}
 for i = 1, 10 do
   tasks[i] = task("t" .. i):command(function()
     local n = state.increment("count")
+    state.set(host.name .. "/" .. i, n)
     local ok = true
     if i % 5 == 0 then ok = other:run() end
     return ok and exec.run("echo " .. i .. " >> $HOME/lines").success
@@ -422,6 +423,10 @@ workflow.define("calls"):config({ hosts = "all" }):tasks(tasks)`
 		count, err := values.New(f.store, "test").Do(t.Context(), "get", []any{"count"})
 		if err != nil || fmt.Sprint(count[0]) != "30" {
 			t.Fatalf("storm %d: counted %v of 30, %v", n, count, err)
+		}
+		set, err := values.New(f.store, "test").Do(t.Context(), "keys", []any{"h*"})
+		if err != nil || len(set[0].([]any)) != 30 {
+			t.Fatalf("storm %d: set %v, %v", n, set, err)
 		}
 	}
 }

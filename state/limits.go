@@ -11,7 +11,7 @@ const (
 	MaxValue = 1 << 20
 	// MaxOps is how many parts a Commit may have, MaxCommit the bytes of all
 	// their keys and values.
-	MaxOps    = 64
+	MaxOps    = 120
 	MaxCommit = MaxValue + 64<<10
 )
 

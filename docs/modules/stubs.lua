@@ -4779,7 +4779,7 @@ function data.validate(value, schema) end
 ---@class statelib
 state = {}
 
----Store a value; nil deletes it.
+---Store a value; nil deletes it. The task reads it at once; others once the task ends, calls one of the atomic functions below, or a second has passed.
 ---
 ---    state.set("release", { version = "1.4", hosts = 3 }, 3600)
 ---@param key string|state.set.args Name of the value; up to 512 bytes

@@ -17,7 +17,7 @@ func Module() modules.Module {
 		Summary: "Share values between tasks, hosts and runs of a stack; they keep their type.",
 		Funcs: []modules.Func{
 			{
-				Name: "set", Summary: "Store a value; nil deletes it.", Returns: "true",
+				Name: "set", Summary: "Store a value; nil deletes it. The task reads it at once; others once the task ends, calls one of the atomic functions below, or a second has passed.", Returns: "true",
 				Example: `state.set("release", { version = "1.4", hosts = 3 }, 3600)`,
 				New:     func() any { return &set{} },
 			},
@@ -152,6 +152,9 @@ type set struct {
 }
 
 func (f *set) Run(ctx context.Context, c modules.Call) ([]any, error) {
+	if s, ok := c.Services.(modules.Setter); ok {
+		return []any{true}, s.SetLater(ctx, f.Key, f.Value, f.TTL)
+	}
 	return ask(ctx, c, "set", f.Key, f.Value, f.TTL.Seconds())
 }
 

@@ -54,7 +54,7 @@ func TestManyFilesComeInOneStream(t *testing.T) {
 	}
 	s.files["d/500"] = bytes.Repeat([]byte("large"), 1<<20)
 	l := &streams{link: newLink(t, s)}
-	files, err := NewClient(l, Ahead{}).Files(t.Context(), names)
+	files, err := NewClient(t.Context(), l, Ahead{}).Files(t.Context(), names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestAFileOfManyThatFails(t *testing.T) {
 		"missing": {&shelf{files: map[string][]byte{"a": text("a"), "c": text("c")}}, "read b: no such file"},
 		"changed": {&shelf{files: map[string][]byte{"a": text("a"), "b": text("b"), "c": text("c")}, wrong: "b"}, "read b: it changed while it was being sent (100 bytes of 100)"},
 	} {
-		files, err := NewClient(newLink(t, c.s), Ahead{}).Files(t.Context(), []string{"a", "b", "c"})
+		files, err := NewClient(t.Context(), newLink(t, c.s), Ahead{}).Files(t.Context(), []string{"a", "b", "c"})
 		if err != nil {
 			t.Fatal(err)
 		}

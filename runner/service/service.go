@@ -172,16 +172,22 @@ type Ahead struct {
 type Client struct {
 	call  Caller
 	ahead Ahead
+	sets  *Sets
 }
 
 var _ modules.Services = (*Client)(nil)
 
-// NewClient returns the services as a host has them.
-func NewClient(call Caller, ahead Ahead) *Client {
+// NewClient returns the services as a step on a host has them, for as long as
+// life.
+func NewClient(life context.Context, call Caller, ahead Ahead) *Client {
 	if ahead.Blob == nil {
 		ahead.Blob = func(string) ([]byte, bool) { return nil, false }
 	}
-	return &Client{call, ahead}
+	c := &Client{call: call, ahead: ahead}
+	c.sets = NewSets(life, func(ctx context.Context, op string, args []any) ([]any, error) {
+		return ask[[]any](ctx, c, "state", stateArgs{op, args})
+	})
+	return c
 }
 
 func ask[T any](ctx context.Context, c *Client, service string, args any) (T, error) {
@@ -200,9 +206,9 @@ func ask[T any](ctx context.Context, c *Client, service string, args any) (T, er
 	return out, nil
 }
 
-// State performs one operation of the state module on the controller.
+// State performs one operation of the state module, see Sets.
 func (c *Client) State(ctx context.Context, op string, args []any) ([]any, error) {
-	return ask[[]any](ctx, c, "state", stateArgs{op, args})
+	return c.sets.State(ctx, op, args)
 }
 
 // List names the files below a controller-side folder.
@@ -235,6 +241,9 @@ func (c *Client) Require(ctx context.Context, name string) ([]byte, string, erro
 
 // RunTask asks for a nested run and waits for its end.
 func (c *Client) RunTask(ctx context.Context, task []byte) ([]byte, error) {
+	if err := c.sets.store(ctx); err != nil {
+		return nil, err
+	}
 	return ask[[]byte](ctx, c, "run", task)
 }
 
@@ -246,6 +255,9 @@ func (c *Client) Notify(ctx context.Context, handler string) error {
 
 // FlushHandlers runs this host's pending handlers now.
 func (c *Client) FlushHandlers(ctx context.Context) error {
+	if err := c.sets.store(ctx); err != nil {
+		return err
+	}
 	_, err := ask[any](ctx, c, "flush", nil)
 	return err
 }

@@ -93,7 +93,7 @@ func (l *link) Stream(ctx context.Context, service string, body []byte) (io.Read
 func TestFilesOfAnySizeArriveWhole(t *testing.T) {
 	for _, n := range []int{0, 1, 64<<10 - 1, 64 << 10, 1 << 20, 20<<20 + 17} {
 		data := bytes.Repeat([]byte("sloth"), n/5+1)[:n]
-		f, err := NewClient(newLink(t, &one{data: data}), Ahead{}).File(t.Context(), "big")
+		f, err := NewClient(t.Context(), newLink(t, &one{data: data}), Ahead{}).File(t.Context(), "big")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestAFileThatChangesOnItsWayIsAnError(t *testing.T) {
 		"cut short":   {data: make([]byte, 3<<20), short: 1},
 		"other bytes": {data: make([]byte, 3<<20), say: strings.Repeat("0", 64)},
 	} {
-		f, err := NewClient(newLink(t, o), Ahead{}).File(t.Context(), "big")
+		f, err := NewClient(t.Context(), newLink(t, o), Ahead{}).File(t.Context(), "big")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestAFileThatChangesOnItsWayIsAnError(t *testing.T) {
 }
 
 func TestAMissingFileSaysSo(t *testing.T) {
-	_, err := NewClient(newLink(t, &one{}), Ahead{}).File(t.Context(), "other")
+	_, err := NewClient(t.Context(), newLink(t, &one{}), Ahead{}).File(t.Context(), "other")
 	if err == nil || err.Error() != "no such file" {
 		t.Error(err)
 	}
@@ -142,7 +142,7 @@ func (s silent) Stream(context.Context, string, []byte) (io.ReadCloser, error) {
 }
 
 func TestWhatTravelledAheadCostsNoCall(t *testing.T) {
-	c := NewClient(silent{t}, Ahead{
+	c := NewClient(t.Context(), silent{t}, Ahead{
 		Files:    map[string]modules.FileEntry{"a": {Hash: "h", Size: 1}},
 		Rendered: map[string]string{"t": "h"},
 		Blob:     func(string) ([]byte, bool) { return []byte("x"), true },
@@ -189,7 +189,7 @@ func (echo) SetHostVar(_ context.Context, key string, value any) error {
 
 func TestEveryServiceGoesThereAndBack(t *testing.T) {
 	ctx := t.Context()
-	c := NewClient(newLink(t, echo{}), Ahead{})
+	c := NewClient(t.Context(), newLink(t, echo{}), Ahead{})
 	if v, err := c.State(ctx, "get", []any{"key", int64(1), nil, true}); err != nil || len(v) != 5 || v[0] != "get" || v[2] != int64(1) {
 		t.Error(v, err)
 	}

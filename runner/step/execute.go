@@ -30,6 +30,9 @@ func Execute(ctx context.Context, o Options, s Spec) Result {
 	}
 	r.where = event.Where{Task: s.Task, Host: o.Host.Name, Step: s.ID, Handler: s.Handler, Attempt: 1}
 	res := r.run(ctx)
+	if err := r.storeSets(ctx); err != nil {
+		res = r.unstored(res, err)
+	}
 	res.ID, res.Attempts, res.Duration = s.ID, r.attempts, o.Clock.Now().Sub(r.start)
 	r.mu.Lock()
 	if stray := r.expect.stray; stray != nil {

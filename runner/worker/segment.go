@@ -123,7 +123,7 @@ func isMe(name string) bool {
 
 func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options {
 	e := &effects{r: s.r, j: s.j, step: spec.ID, where: event.Where{Task: spec.Task, Step: spec.ID, Handler: spec.Handler}}
-	services := service.NewClient(caller{s.r, s.j, e}, s.ahead(ctx))
+	services := service.NewClient(ctx, caller{s.r, s.j, e}, s.ahead(ctx))
 	o := step.Options{
 		Host: s.seg.Host, Check: s.seg.Check, Modules: append(slices.Clone(s.modules), lockModule()),
 		Env: bind.Env{Call: modules.Call{Machine: s.r.machine, Services: services, Env: environment(s.r.hello.Env)}, Effect: e.begin, Seal: s.seg.Seal},

@@ -65,8 +65,8 @@ func commitRefuses(t *testing.T, s state.Store) {
 	}
 	big := []byte(strings.Repeat("x", state.MaxValue))
 	for want, ops := range map[string][]state.Op{
-		"a transaction has 0 writes; it takes from 1 to 64":                                      nil,
-		"a transaction has 65 writes; it takes from 1 to 64":                                     many,
+		"a transaction has 0 writes; it takes from 1 to 120":                                     nil,
+		"a transaction has 121 writes; it takes from 1 to 120":                                   many,
 		`a transaction has the key "a" twice`:                                                    {{Key: "a"}, {Key: "a"}},
 		`the transaction that writes "a"… has 2097154 bytes, which is over the limit of 1114112`: {{Key: "a", Value: big}, {Key: "b", Value: big}},
 		`the value of "a" has 1048577 bytes, which is over the limit of 1048576`:                 {{Key: "a", Value: append(big, 'x')}},

@@ -65,6 +65,9 @@ func (v *Values) do(ctx context.Context, a *arguments) ([]any, error) {
 	}
 	out, err := do(v, ctx, a)
 	if err != nil {
+		if op == opBatch {
+			op = "set" // what the script called
+		}
 		return nil, fmt.Errorf("state.%s: %w", op, err)
 	}
 	return out, nil
@@ -73,7 +76,7 @@ func (v *Values) do(ctx context.Context, a *arguments) ([]any, error) {
 type operation func(v *Values, ctx context.Context, a *arguments) ([]any, error)
 
 var operations = map[string]operation{
-	"set": (*Values).set, "get": (*Values).get, "delete": (*Values).remove, "exists": (*Values).exists,
+	"set": (*Values).set, opBatch: (*Values).batch, "get": (*Values).get, "delete": (*Values).remove, "exists": (*Values).exists,
 	"keys": (*Values).keys, "clear": (*Values).clear, "stats": (*Values).stats,
 	"set_ttl": (*Values).setTTL, "get_ttl": (*Values).getTTL,
 	"increment": (*Values).increment, "decrement": (*Values).decrement, "append": (*Values).append,
