@@ -1,18 +1,13 @@
 package cron
 
 import (
-	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	udiff "github.com/aymanbagabas/go-udiff"
 
-	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
@@ -20,85 +15,40 @@ import (
 
 const tabs = "var/spool/cron/crontabs/"
 
-// host is a folder with crontabs, and the stand-in for the program.
-type host struct {
-	dir      string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-}
+var args = modulestest.Args
 
-func fakeHost(t *testing.T, files map[string]string) *host {
+// fakeHost has crontabs, and the stand-in for the program.
+func fakeHost(t *testing.T, files map[string]string) *modulestest.Host {
 	t.Helper()
-	h := &host{dir: t.TempDir(), programs: modulestest.NewPrograms(t)}
 	all := map[string]string{
 		"etc/passwd":   "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000::/home/bob:/bin/sh\n",
 		"etc/cron.d/x": "", "var/tmp/x": "",
 	}
 	maps.Copy(all, files)
-	for path, text := range all {
-		path = filepath.Join(h.dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.machine = h.programs.On(machine.New(), h.dir)
+	h := modulestest.NewHost(t, Module(), all)
+	h.Workdir, h.Say = "/srv", said
 	return h
 }
 
-func (h *host) call(t *testing.T, name string, args map[string]any) ([]any, string, error) {
-	t.Helper()
-	said := ""
-	env := &bind.Env{
-		Call: modules.Call{Machine: h.machine, Workdir: "/srv"},
-		Called: func(r bind.Record) {
-			for _, c := range r.Diff.Changes {
-				if c.Unknown {
-					said += c.What + " " + c.Attr + ": unknown\n"
-					continue
-				}
-				if !c.Text {
-					said += fmt.Sprintf("%s %s: %s -> %s\n", c.What, c.Attr, c.Before, c.After)
-					continue
-				}
-				for line := range strings.Lines(udiff.Unified("a", "b", c.Before, c.After)) {
-					if line[0] == '+' && !strings.HasPrefix(line, "+++") || line[0] == '-' && !strings.HasPrefix(line, "---") {
-						said += line
-					}
-				}
+// said has of texts the lines that differ.
+func said(d modules.Diff) string {
+	var out []string
+	for _, c := range d.Changes {
+		if c.Unknown {
+			out = append(out, c.What+" "+c.Attr+": unknown")
+			continue
+		}
+		if !c.Text {
+			out = append(out, fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After))
+			continue
+		}
+		for line := range strings.Lines(udiff.Unified("a", "b", c.Before, c.After)) {
+			if line[0] == '+' && !strings.HasPrefix(line, "+++") || line[0] == '-' && !strings.HasPrefix(line, "---") {
+				out = append(out, strings.TrimSuffix(line, "\n"))
 			}
-		},
+		}
 	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "cron."+name, args)
-	return out, strings.TrimSuffix(said, "\n"), err
-}
-
-func (h *host) read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, path))
-	if os.IsNotExist(err) {
-		return "none"
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func args(kv ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i].(string)] = kv[i+1]
-	}
-	return m
+	return strings.Join(out, "\n")
 }
 
 const bobs = `MAILTO="bob"
@@ -163,25 +113,25 @@ func TestChanges(t *testing.T) {
 				"etc/cron.d/one": "#Ansible: a\n* * * * * root a\n",
 				"etc/cron.d/two": "#Ansible: a\n* * * * * root a\n#Ansible: b\n* * * * * root b\n",
 			})
-			h.overlay = machine.NewOverlay(h.machine)
-			before := h.read(t, c.file)
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+			h.Overlay = machine.NewOverlay(h.Machine)
+			before := h.Read(t, c.file)
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != c.diff {
 				t.Errorf("the plan said %q, %v; wanted %q", said, err, c.diff)
 			}
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != "" {
 				t.Errorf("planned twice, it said %q, %v", said, err)
 			}
-			if now := h.read(t, c.file); now != before || h.programs.Calls(t) != nil {
+			if now := h.Read(t, c.file); now != before || h.Programs.Calls(t) != nil {
 				t.Errorf("the plan changed %q into %q", before, now)
 			}
-			h.overlay = nil
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+			h.Overlay = nil
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != c.diff {
 				t.Errorf("it said %q, %v; wanted %q", said, err, c.diff)
 			}
-			if now := h.read(t, c.file); now != c.after {
+			if now := h.Read(t, c.file); now != c.after {
 				t.Errorf("it left %q, wanted %q", now, c.after)
 			}
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != "" {
 				t.Errorf("another run said %q, %v", said, err)
 			}
 		})
@@ -221,7 +171,7 @@ func TestBadInput(t *testing.T) {
 		{"present", args("name", "a", "job", "REFUSED"), `cron.present: crontab: exit code 1: "-":1: bad minute errors in crontab file, can't install.; the old crontab is untouched`},
 	} {
 		h := fakeHost(t, nil)
-		if _, _, err := h.call(t, c.function, c.args); err == nil || err.Error() != c.fail {
+		if _, _, err := h.Call(t, c.function, c.args); err == nil || err.Error() != c.fail {
 			t.Errorf("%v: %v\nwanted %s", c.args, err, c.fail)
 		}
 	}
@@ -230,16 +180,16 @@ func TestBadInput(t *testing.T) {
 func TestBackup(t *testing.T) {
 	h := fakeHost(t, map[string]string{tabs + "bob": bobs, "etc/cron.d/one": "#Ansible: a\n* * * * * root a\n"})
 	for _, a := range []map[string]any{args("name", "report", "user", "bob", "backup", true), args("name", "a", "cron_file", "one", "backup", true)} {
-		out, _, err := h.call(t, "absent", a)
+		out, _, err := h.Call(t, "absent", a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, _ := out[0].(map[string]any)["backup_file"].(string)
-		if got := h.read(t, name); got != bobs && got != "#Ansible: a\n* * * * * root a\n" {
+		name, _ := out.(map[string]any)["backup_file"].(string)
+		if got := h.Read(t, name); got != bobs && got != "#Ansible: a\n* * * * * root a\n" {
 			t.Errorf("the backup %q holds %q", name, got)
 		}
 	}
-	if got := h.read(t, "etc/cron.d/one"); got != "none" {
+	if got := h.Read(t, "etc/cron.d/one"); got != "none" {
 		t.Errorf("the file is still there: %q", got)
 	}
 }
@@ -247,21 +197,21 @@ func TestBackup(t *testing.T) {
 // What a plan brings is there for the rest of the plan.
 func TestPlanGoesOn(t *testing.T) {
 	h := fakeHost(t, nil)
-	h.overlay = machine.NewOverlay(h.machine)
-	h.overlay.Note("user:ghost", "ghost:x:1001:1001::/home/ghost:/bin/sh")
+	h.Overlay = machine.NewOverlay(h.Machine)
+	h.Overlay.Note("user:ghost", "ghost:x:1001:1001::/home/ghost:/bin/sh")
 	for _, a := range []map[string]any{
 		args("name", "a", "job", "b", "user", "ghost"), args("name", "b", "job", "b", "user", "ghost", "cron_file", "app"),
 	} {
-		if _, said, err := h.call(t, "present", a); err != nil || said == "" {
+		if _, said, err := h.Call(t, "present", a); err != nil || said == "" {
 			t.Errorf("%v: %q, %v", a, said, err)
 		}
 	}
-	h.overlay.PutUnknownFile("/etc/cron.d/drawn", 0o644)
+	h.Overlay.PutUnknownFile("/etc/cron.d/drawn", 0o644)
 	want := "/etc/cron.d/drawn content: unknown"
-	if _, said, err := h.call(t, "absent", args("name", "a", "cron_file", "drawn")); err != nil || said != want {
+	if _, said, err := h.Call(t, "absent", args("name", "a", "cron_file", "drawn")); err != nil || said != want {
 		t.Errorf("%q, %v", said, err)
 	}
-	if _, said, err := h.call(t, "absent", args("name", "a", "user", "ghost")); err != nil || said != "-#Ansible: a\n-* * * * * b" {
+	if _, said, err := h.Call(t, "absent", args("name", "a", "user", "ghost")); err != nil || said != "-#Ansible: a\n-* * * * * b" {
 		t.Errorf("%q, %v", said, err)
 	}
 }
@@ -278,7 +228,7 @@ func TestList(t *testing.T) {
 		{args("file", "app"), "[[map[disabled:false job:/bin/a b name:a special_time:hourly user:root]] map[A:1]]"},
 		{nil, "[[] map[]]"},
 	} {
-		if got, _, err := h.call(t, "list", c.args); err != nil || fmt.Sprint(got) != c.want {
+		if got, _, err := h.CallAll(t, "list", c.args); err != nil || fmt.Sprint(got) != c.want {
 			t.Errorf("%v: %v, %v\nwanted %s", c.args, got, err, c.want)
 		}
 	}

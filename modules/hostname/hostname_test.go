@@ -1,80 +1,32 @@
 package hostname
 
 import (
-	"context"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-// host is a folder with a kernel's name, and stand-ins for hostname and hostnamectl.
-type host struct {
-	dir      string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-}
-
-func fakeHost(t *testing.T, files map[string]string) *host {
+// fakeHost has a kernel's name, and stand-ins for hostname and hostnamectl.
+func fakeHost(t *testing.T, files map[string]string) *modulestest.Host {
 	t.Helper()
-	h := &host{dir: t.TempDir(), programs: modulestest.NewPrograms(t)}
 	all := map[string]string{"proc/sys/kernel/hostname": "old\n", "etc/hostname": "old\n", "etc/hosts": "127.0.0.1\tlocalhost\n::1 localhost"}
 	maps.Copy(all, files)
-	for path, text := range all {
-		path = filepath.Join(h.dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if text == "none" {
-			continue
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.machine = h.programs.On(machine.New(), h.dir)
+	h := modulestest.NewHost(t, Module(), all)
+	h.Say = said
 	return h
 }
 
-func (h *host) call(t *testing.T, name string, args map[string]any) ([]any, string, error) {
-	t.Helper()
-	var said []string
-	env := &bind.Env{
-		Call: modules.Call{Machine: h.machine},
-		Called: func(r bind.Record) {
-			for _, c := range r.Diff.Changes {
-				said = append(said, fmt.Sprintf("%s %s: %q -> %q", c.What, c.Attr, c.Before, c.After))
-			}
-		},
+func said(d modules.Diff) string {
+	var out []string
+	for _, c := range d.Changes {
+		out = append(out, fmt.Sprintf("%s %s: %q -> %q", c.What, c.Attr, c.Before, c.After))
 	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "hostname."+name, args)
-	return out, strings.Join(said, "; "), err
-}
-
-func (h *host) read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, path))
-	if os.IsNotExist(err) {
-		return "none"
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return strings.Join(out, "; ")
 }
 
 func TestSet(t *testing.T) {
@@ -108,30 +60,30 @@ func TestSet(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := fakeHost(t, c.files)
 			args := map[string]any{"name": c.host, "hosts": c.hosts}
-			h.overlay = machine.NewOverlay(h.machine)
-			before := h.read(t, "etc/hostname") + h.read(t, "etc/hosts")
+			h.Overlay = machine.NewOverlay(h.Machine)
+			before := h.Read(t, "etc/hostname") + h.Read(t, "etc/hosts")
 			for _, want := range []string{c.diff, ""} {
-				if _, said, err := h.call(t, "set", args); err != nil || said != want {
+				if _, said, err := h.Call(t, "set", args); err != nil || said != want {
 					t.Errorf("the plan said %s, %v; wanted %s", said, err, want)
 				}
 			}
-			if h.read(t, "etc/hostname")+h.read(t, "etc/hosts") != before || h.programs.Calls(t) != nil {
+			if h.Read(t, "etc/hostname")+h.Read(t, "etc/hosts") != before || h.Programs.Calls(t) != nil {
 				t.Error("the plan changed something")
 			}
-			h.overlay = nil
-			if _, said, err := h.call(t, "set", args); err != nil || said != c.diff {
+			h.Overlay = nil
+			if _, said, err := h.Call(t, "set", args); err != nil || said != c.diff {
 				t.Errorf("it said %s, %v; wanted %s", said, err, c.diff)
 			}
-			if got := strings.Join(h.programs.Calls(t), "; "); got != c.calls {
+			if got := strings.Join(h.Programs.Calls(t), "; "); got != c.calls {
 				t.Errorf("it ran %q, wanted %q", got, c.calls)
 			}
-			if got := h.read(t, "etc/hosts"); c.inHosts != "" && got != c.inHosts {
+			if got := h.Read(t, "etc/hosts"); c.inHosts != "" && got != c.inHosts {
 				t.Errorf("/etc/hosts is %q, wanted %q", got, c.inHosts)
 			}
-			if got, _, err := h.call(t, "get", nil); err != nil || fmt.Sprint(got) != fmt.Sprintf("[%s %s]", c.host, c.host) {
+			if got, _, err := h.CallAll(t, "get", nil); err != nil || fmt.Sprint(got) != fmt.Sprintf("[%s %s]", c.host, c.host) {
 				t.Errorf("the host is called %v, %v", got, err)
 			}
-			if _, said, err := h.call(t, "set", args); err != nil || said != "" {
+			if _, said, err := h.Call(t, "set", args); err != nil || said != "" {
 				t.Errorf("another run said %s, %v", said, err)
 			}
 		})
@@ -153,13 +105,13 @@ func TestBadInput(t *testing.T) {
 		"münchen":               `"münchen" is not made of letters and digits, with - between them`,
 	} {
 		h := fakeHost(t, nil)
-		_, _, err := h.call(t, "set", map[string]any{"name": name})
+		_, _, err := h.Call(t, "set", map[string]any{"name": name})
 		if want = fmt.Sprintf("hostname.set: name = %q is no name of a host: %s", name, want); err == nil || err.Error() != want {
 			t.Errorf("%q: %v\nwanted %s", name, err, want)
 		}
 	}
 	h := fakeHost(t, map[string]string{"run/standin/not-root": ""})
-	_, _, err := h.call(t, "set", map[string]any{"name": "web-01"})
+	_, _, err := h.Call(t, "set", map[string]any{"name": "web-01"})
 	if want := `hostname.set: hostname: exit code 1: hostname: you must be root to change the host name; the name is root's business: give the task :become("root")`; err == nil || err.Error() != want {
 		t.Errorf("%v\nwanted %s", err, want)
 	}

@@ -10,21 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
-
-// host is a folder with a kernel's table of mounts, and stand-ins for mount
-// and umount.
-type host struct {
-	dir      string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-	logged   []string
-}
 
 const (
 	info = "proc/self/mountinfo"
@@ -51,84 +40,35 @@ not a line
 `
 )
 
-func fakeHost(t *testing.T, files map[string]string) *host {
+var args = modulestest.Args
+
+// fakeHost has a kernel's table of mounts, and stand-ins for mount and umount.
+func fakeHost(t *testing.T, files map[string]string) *modulestest.Host {
 	t.Helper()
-	h := &host{dir: t.TempDir(), programs: modulestest.NewPrograms(t)}
 	all := map[string]string{
-		info: kernel, tab: listing, "srv/real/x": "", "srv/images/cd.iso": "", "dev/sdb1": "", "dev/sdd1": "", "dev/sda1": "", "dev/disk/by-uuid/x": "",
-		"sys/block/loop0/loop/backing_file": "/srv/images/cd.iso\n", "mnt/full/x": "", "mnt/some/x/": "", "mnt/file": "",
+		info: kernel, tab: listing, "srv/real/x": "", "srv/images/cd.iso": "", "dev/sdb1": "", "dev/sdd1": "", "dev/sda1": "", "dev/disk/by-uuid/47-11": "->../../sdb1",
+		"sys/block/loop0/loop/backing_file": "/srv/images/cd.iso\n", "mnt/full/x": "", "mnt/some/x/": "", "mnt/file": "", "mnt/link": "->tmp",
 		"mnt/tmp/": "", "mnt/my disk/": "", "mnt/bound/": "", "mnt/busy/": "", "mnt/twice/": "", "mnt/image/": "",
 	}
 	maps.Copy(all, files)
-	for path, text := range all {
-		to := filepath.Join(h.dir, path)
-		dir := filepath.Dir(to)
-		if strings.HasSuffix(path, "/") {
-			dir = to
-		}
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if dir != to {
-			if err := os.WriteFile(to, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for link, to := range map[string]string{"dev/disk/by-uuid/47-11": "../../sdb1", "mnt/link": "tmp"} {
-		if err := os.Symlink(to, filepath.Join(h.dir, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.machine = h.programs.On(machine.New(), h.dir)
+	h := modulestest.NewHost(t, Module(), all)
+	h.Workdir, h.Say = "/srv", said
 	return h
 }
 
-func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
-	t.Helper()
-	var said []string
-	env := &bind.Env{
-		Call: modules.Call{Machine: h.machine, Workdir: "/srv", Log: func(_, m string, _ map[string]any) { h.logged = append(h.logged, m) }},
-		Called: func(r bind.Record) {
-			for _, c := range r.Diff.Changes {
-				if c.Unknown && c.Attr == "content" {
-					said = append(said, c.What+" "+c.Attr+": unknown")
-					continue
-				}
-				if c.Text {
-					c.Before, c.After = "…", "…"
-				}
-				said = append(said, fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After))
-			}
-		},
+func said(d modules.Diff) string {
+	var out []string
+	for _, c := range d.Changes {
+		if c.Unknown && c.Attr == "content" {
+			out = append(out, c.What+" "+c.Attr+": unknown")
+			continue
+		}
+		if c.Text {
+			c.Before, c.After = "…", "…"
+		}
+		out = append(out, fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After))
 	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "mount."+name, args)
-	if err != nil {
-		return nil, strings.Join(said, "; "), err
-	}
-	return out[0], strings.Join(said, "; "), nil
-}
-
-func (h *host) read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, path))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func args(kv ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i].(string)] = kv[i+1]
-	}
-	return m
+	return strings.Join(out, "; ")
 }
 
 func TestChanges(t *testing.T) {
@@ -186,27 +126,27 @@ func TestChanges(t *testing.T) {
 					t.Fatal("the case changes nothing in fstab")
 				}
 			}
-			h.overlay = machine.NewOverlay(h.machine)
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+			h.Overlay = machine.NewOverlay(h.Machine)
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != c.diff {
 				t.Errorf("the plan said %q, %v; wanted %q", said, err, c.diff)
 			}
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != "" {
 				t.Errorf("planned twice, it said %q, %v", said, err)
 			}
-			if h.read(t, tab) != listing || h.read(t, info) != kernel || h.programs.Calls(t) != nil {
+			if h.Read(t, tab) != listing || h.Read(t, info) != kernel || h.Programs.Calls(t) != nil {
 				t.Error("the plan changed something")
 			}
-			h.overlay = nil
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+			h.Overlay = nil
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != c.diff {
 				t.Errorf("it said %q, %v; wanted %q", said, err, c.diff)
 			}
-			if got := strings.Join(h.programs.Calls(t), "; "); got != c.calls {
+			if got := strings.Join(h.Programs.Calls(t), "; "); got != c.calls {
 				t.Errorf("it ran %q, wanted %q", got, c.calls)
 			}
-			if got := h.read(t, tab); got != want {
+			if got := h.Read(t, tab); got != want {
 				t.Errorf("fstab is\n%s\nwanted\n%s", got, want)
 			}
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != "" {
 				t.Errorf("another run said %q, %v", said, err)
 			}
 		})
@@ -242,13 +182,13 @@ func TestBadInput(t *testing.T) {
 		{"remounted", args("path", "/mnt/tmp", "opts", "stubborn"), `mount.remounted: remount /mnt/tmp: exit code 32: mount: /mnt/tmp: cannot remount read-only.`},
 	} {
 		h := fakeHost(t, nil)
-		if _, _, err := h.call(t, c.function, c.args); err == nil || err.Error() != c.fail {
+		if _, _, err := h.Call(t, c.function, c.args); err == nil || err.Error() != c.fail {
 			t.Errorf("%v: %v\nwanted %s", c.args, err, c.fail)
 		}
-		if h.read(t, tab) != listing || h.read(t, info) != kernel {
+		if h.Read(t, tab) != listing || h.Read(t, info) != kernel {
 			t.Errorf("%v: it failed and changed something", c.args)
 		}
-		if _, err := os.Stat(filepath.Join(h.dir, "mnt/new")); err == nil {
+		if _, err := os.Stat(filepath.Join(h.Dir, "mnt/new")); err == nil {
 			t.Errorf("%v: it failed and left a folder", c.args)
 		}
 	}
@@ -258,28 +198,28 @@ func TestBadInput(t *testing.T) {
 // a deadline.
 func TestDeadServer(t *testing.T) {
 	h := fakeHost(t, nil)
-	h.machine = watched{h.machine, t}
+	h.Machine = watched{h.Machine, t}
 	start := time.Now()
-	if got, _, err := h.call(t, "get", args("path", "/mnt/dead")); err != nil || got.(map[string]any)["src"] != "nas:/export" {
+	if got, _, err := h.Call(t, "get", args("path", "/mnt/dead")); err != nil || got.(map[string]any)["src"] != "nas:/export" {
 		t.Errorf("%v, %v", got, err)
 	}
-	if _, said, err := h.call(t, "mounted", args("path", "/mnt/dead", "src", "nas:/export", "fstype", "nfs4")); err != nil || said == "" {
+	if _, said, err := h.Call(t, "mounted", args("path", "/mnt/dead", "src", "nas:/export", "fstype", "nfs4")); err != nil || said == "" {
 		t.Errorf("%q, %v", said, err)
 	}
-	if _, _, err := h.call(t, "unmounted", args("path", "/mnt/dead/below")); err != nil {
+	if _, _, err := h.Call(t, "unmounted", args("path", "/mnt/dead/below")); err != nil {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), 200*time.Millisecond, fmt.Errorf("too late"))
 	defer cancel()
-	all, err := mounts(h.machine)
+	all, err := mounts(h.Machine)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := "/mnt/dead/new is in nas:/export, which does not answer (run /bin/sh: too late)"
-	if _, err := isFolder(ctx, h.machine, all, "/mnt/dead/new"); err == nil || err.Error() != want {
+	if _, err := isFolder(ctx, h.Machine, all, "/mnt/dead/new"); err == nil || err.Error() != want {
 		t.Errorf("%v, wanted %s", err, want)
 	}
-	if _, _, err := h.call(t, "unmounted", args("path", "/mnt/dead")); err != nil {
+	if _, _, err := h.Call(t, "unmounted", args("path", "/mnt/dead")); err != nil {
 		t.Error(err)
 	}
 	if took := time.Since(start); took > 20*time.Second {
@@ -289,12 +229,12 @@ func TestDeadServer(t *testing.T) {
 
 func TestFullFoldersStay(t *testing.T) {
 	h := fakeHost(t, map[string]string{tab: "/dev/sdd1 /mnt/full ext4 defaults 0 0\ntmpfs /mnt/busy tmpfs defaults 0 0\n"})
-	if _, _, err := h.call(t, "absent", args("path", "/mnt/full")); err != nil || h.read(t, "mnt/full/x") != "" {
+	if _, _, err := h.Call(t, "absent", args("path", "/mnt/full")); err != nil || h.Read(t, "mnt/full/x") != "" {
 		t.Error(err)
 	}
 	h = fakeHost(t, map[string]string{"mnt/tmp/kept": ""})
-	if _, _, err := h.call(t, "absent", args("path", "/mnt/tmp")); err != nil || h.read(t, "mnt/tmp/kept") != "" || len(h.logged) != 1 {
-		t.Errorf("%v, %q", err, h.logged)
+	if _, _, err := h.Call(t, "absent", args("path", "/mnt/tmp")); err != nil || h.Read(t, "mnt/tmp/kept") != "" || len(h.Logged) != 1 {
+		t.Errorf("%v, %q", err, h.Logged)
 	}
 }
 
@@ -309,10 +249,10 @@ func TestRemounted(t *testing.T) {
 		{args("path", "/mnt/tmp", "fstab", "/etc/other"), "mount -T /etc/other -o remount -- /mnt/tmp"},
 	} {
 		for range 2 {
-			if _, said, err := h.call(t, "remounted", c.args); err != nil || said == "" {
+			if _, said, err := h.Call(t, "remounted", c.args); err != nil || said == "" {
 				t.Errorf("%v: %q, %v", c.args, said, err)
 			}
-			if got := strings.Join(h.programs.Calls(t), "; "); got != c.calls {
+			if got := strings.Join(h.Programs.Calls(t), "; "); got != c.calls {
 				t.Errorf("%v: it ran %q", c.args, got)
 			}
 		}
@@ -321,12 +261,12 @@ func TestRemounted(t *testing.T) {
 
 func TestList(t *testing.T) {
 	h := fakeHost(t, nil)
-	got, _, err := h.call(t, "list", args("fstype", "tmpfs"))
+	got, _, err := h.Call(t, "list", args("fstype", "tmpfs"))
 	want := "[map[fstype:tmpfs opts:rw,nosuid,size=65536k,mode=755 path:/mnt/tmp root:/ src:tmpfs] map[fstype:tmpfs opts:rw path:/mnt/busy root:/ src:tmpfs] map[fstype:tmpfs opts:rw path:/mnt/twice root:/ src:two]]"
 	if err != nil || fmt.Sprint(got) != want {
 		t.Errorf("%v, %v", got, err)
 	}
-	if got, _, err := h.call(t, "get", args("path", "/mnt/some")); err != nil || got != nil {
+	if got, _, err := h.Call(t, "get", args("path", "/mnt/some")); err != nil || got != nil {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -334,7 +274,7 @@ func TestList(t *testing.T) {
 // A plan's mounts are there for the rest of the plan.
 func TestPlanGoesOn(t *testing.T) {
 	h := fakeHost(t, nil)
-	h.overlay = machine.NewOverlay(h.machine)
+	h.Overlay = machine.NewOverlay(h.Machine)
 	for _, c := range []struct {
 		function string
 		args     map[string]any
@@ -347,16 +287,16 @@ func TestPlanGoesOn(t *testing.T) {
 		{"absent", args("path", "/mnt/p"), true},
 		{"absent", args("path", "/mnt/p"), false},
 	} {
-		if _, said, err := h.call(t, c.function, c.args); err != nil || (said != "") != c.changes {
+		if _, said, err := h.Call(t, c.function, c.args); err != nil || (said != "") != c.changes {
 			t.Errorf("%s %v: %q, %v", c.function, c.args, said, err)
 		}
 	}
-	h.overlay.PutUnknownFile("/etc/fstab", 0o644)
+	h.Overlay.PutUnknownFile("/etc/fstab", 0o644)
 	want := "/etc/fstab content: unknown"
-	if _, said, err := h.call(t, "present", args("path", "/mnt/q", "src", "/dev/sdd1", "fstype", "ext4")); err != nil || said != want {
+	if _, said, err := h.Call(t, "present", args("path", "/mnt/q", "src", "/dev/sdd1", "fstype", "ext4")); err != nil || said != want {
 		t.Errorf("%q, %v", said, err)
 	}
-	if h.read(t, info) != kernel || h.read(t, tab) != listing {
+	if h.Read(t, info) != kernel || h.Read(t, tab) != listing {
 		t.Error("the plan changed something")
 	}
 }

@@ -11,87 +11,33 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/facts"
-	"github.com/sloth-runner/sloth/lua/bind"
-	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-type host struct {
-	root     string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-	logged   []string
-}
+var args = modulestest.Args
+
+type host struct{ *modulestest.Host }
 
 // fakeHost has apt; lists are as old as age, and there are none when it is
 // negative.
-func fakeHost(t *testing.T, installed, lists, upstream string, age time.Duration) *host {
+func fakeHost(t *testing.T, installed, lists, upstream string, age time.Duration) host {
 	t.Helper()
-	h := &host{root: t.TempDir(), programs: modulestest.NewPrograms(t)}
-	h.machine = h.programs.On(machine.New(), h.root)
-	h.put(t, "/var/lib/dpkg/standin", installed)
-	h.put(t, "/var/lib/apt/upstream", upstream)
-	h.put(t, "/var/lib/apt/lists/lock", "")
+	h := host{modulestest.NewHost(t, Module(), map[string]string{"var/lib/dpkg/standin": installed, "var/lib/apt/upstream": upstream, "var/lib/apt/lists/lock": ""})}
 	if age >= 0 {
-		h.put(t, "/var/lib/apt/lists/standin_Packages", lists)
+		h.Put(t, "/var/lib/apt/lists/standin_Packages", lists)
 		at := time.Now().Add(-age)
-		if err := os.Chtimes(filepath.Join(h.root, "/var/lib/apt/lists"), at, at); err != nil {
+		if err := os.Chtimes(filepath.Join(h.Dir, "/var/lib/apt/lists"), at, at); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return h
 }
 
-func (h *host) put(t *testing.T, path, text string) {
-	t.Helper()
-	path = filepath.Join(h.root, path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
-	t.Helper()
-	said := ""
-	env := &bind.Env{
-		Call: modules.Call{Machine: h.machine, Log: func(_, message string, _ map[string]any) { h.logged = append(h.logged, message) }},
-		Called: func(r bind.Record) {
-			var out []string
-			for _, c := range r.Diff.Changes {
-				out = append(out, fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After))
-			}
-			said = strings.Join(out, "; ")
-		},
-	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "pkg."+name, args)
-	if err != nil {
-		return nil, said, err
-	}
-	return out[0], said, nil
-}
-
 // calls are the command lines of apt-get without what all of them have.
-func (h *host) calls(t *testing.T) string {
+func (h host) calls(t *testing.T) string {
 	t.Helper()
-	return strings.ReplaceAll(strings.Join(h.programs.Calls(t), "; "), "apt-get ", "")
-}
-
-func args(kv ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i].(string)] = kv[i+1]
-	}
-	return m
+	return strings.ReplaceAll(strings.Join(h.Programs.Calls(t), "; "), "apt-get ", "")
 }
 
 func TestInstall(t *testing.T) {
@@ -126,18 +72,18 @@ func TestInstall(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := fakeHost(t, c.installed, lists, c.upstream, c.age)
-			h.overlay = machine.NewOverlay(h.machine)
-			if _, said, err := h.call(t, "install", c.args); c.err == "" && (err != nil || said != c.diff) {
+			h.Overlay = machine.NewOverlay(h.Machine)
+			if _, said, err := h.Call(t, "install", c.args); c.err == "" && (err != nil || said != c.diff) {
 				t.Errorf("the plan said %q, %v", said, err)
 			}
-			if _, said, err := h.call(t, "install", c.args); c.err == "" && (err != nil || said != "" && !strings.Contains(c.calls, "update")) {
+			if _, said, err := h.Call(t, "install", c.args); c.err == "" && (err != nil || said != "" && !strings.Contains(c.calls, "update")) {
 				t.Errorf("planned twice, it said %q, %v", said, err)
 			}
 			if got := h.calls(t); got != "" {
 				t.Errorf("the plan ran %q", got)
 			}
-			h.overlay = nil
-			_, said, err := h.call(t, "install", c.args)
+			h.Overlay = nil
+			_, said, err := h.Call(t, "install", c.args)
 			if said != c.diff || c.err == "" && err != nil || c.err != "" && (err == nil || err.Error() != c.err) {
 				t.Errorf("it said %q, %v\nwanted %q, %s", said, err, c.diff, c.err)
 			}
@@ -147,7 +93,7 @@ func TestInstall(t *testing.T) {
 			if c.err != "" {
 				return
 			}
-			if _, said, err := h.call(t, "install", c.args); err != nil || said != "" {
+			if _, said, err := h.Call(t, "install", c.args); err != nil || said != "" {
 				t.Errorf("again, it said %q, %v", said, err)
 			}
 		})
@@ -156,16 +102,16 @@ func TestInstall(t *testing.T) {
 
 func TestFault50HeldLock(t *testing.T) {
 	h := fakeHost(t, "", "nginx 1\n", "", 0)
-	h.put(t, "/var/lib/apt/locked", "nginx\n")
-	if _, _, err := h.call(t, "install", args("name", "nginx")); err != nil {
+	h.Put(t, "/var/lib/apt/locked", "nginx\n")
+	if _, _, err := h.Call(t, "install", args("name", "nginx")); err != nil {
 		t.Fatal(err)
 	}
 	want := "waiting up to 5m0s for another package manager to finish: Could not get lock /var/lib/apt/lists/lock. It is held by process 4711 (apt-get)"
-	if strings.Join(h.logged, "\n") != want {
-		t.Errorf("it said %q", h.logged)
+	if strings.Join(h.Logged, "\n") != want {
+		t.Errorf("it said %q", h.Logged)
 	}
-	h.put(t, "/var/lib/apt/locked", "nginx\nnginx\nnginx\n")
-	_, _, err := h.call(t, "remove", args("name", "nginx", "lock_timeout", "1s"))
+	h.Put(t, "/var/lib/apt/locked", "nginx\nnginx\nnginx\n")
+	_, _, err := h.Call(t, "remove", args("name", "nginx", "lock_timeout", "1s"))
 	if err == nil || !strings.Contains(err.Error(), "pkg.remove: apt-get remove nginx: another package manager did not finish within 1s: Could not get lock") {
 		t.Errorf("%v", err)
 	}
@@ -186,7 +132,7 @@ func TestRemoveUpdateUpgrade(t *testing.T) {
 		{"remove", args("name", []any{"curl", "vim"}, "purge", true), "package curl state: present 8.0 -> absent"},
 		{"remove", args("name", "curl"), ""},
 	} {
-		_, said, err := h.call(t, c.verb, c.args)
+		_, said, err := h.Call(t, c.verb, c.args)
 		if c.verb == "update" && c.diff != "" {
 			said = said[:min(len(said), len(c.diff))]
 		}
@@ -197,13 +143,13 @@ func TestRemoveUpdateUpgrade(t *testing.T) {
 	if got := h.calls(t); got != "update; install --only-upgrade -- nginx; purge -- curl" {
 		t.Errorf("it ran %q", got)
 	}
-	if _, _, err := h.call(t, "upgrade", args("name", "vim")); err == nil || !strings.Contains(err.Error(), `package "vim" is not installed`) {
+	if _, _, err := h.Call(t, "upgrade", args("name", "vim")); err == nil || !strings.Contains(err.Error(), `package "vim" is not installed`) {
 		t.Errorf("%v", err)
 	}
-	if v, _, err := h.call(t, "version", args("name", "nginx")); err != nil || v != "1.24" {
+	if v, _, err := h.Call(t, "version", args("name", "nginx")); err != nil || v != "1.24" {
 		t.Errorf("%v, %v", v, err)
 	}
-	if is, _, err := h.call(t, "is_installed", args("name", "curl")); err != nil || is != false {
+	if is, _, err := h.Call(t, "is_installed", args("name", "curl")); err != nil || is != false {
 		t.Errorf("%v, %v", is, err)
 	}
 }
@@ -301,8 +247,8 @@ func TestRealDatabase(t *testing.T) {
 	if err != nil || all["dpkg"] == "" {
 		t.Errorf("%d packages, %v", len(all), err)
 	}
-	h := &host{machine: m}
-	if p, _, err := h.call(t, "which", args("path", "dpkg-query")); err != nil || p != "dpkg" {
+	h := modulestest.On(m, Module())
+	if p, _, err := h.Call(t, "which", args("path", "dpkg-query")); err != nil || p != "dpkg" {
 		t.Errorf("%v, %v", p, err)
 	}
 }

@@ -1,109 +1,56 @@
 package sysctl
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
-
-// host is a folder with a kernel's parameters, and a stand-in for tee.
-type host struct {
-	dir      string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-	logged   []string
-}
 
 const (
 	conf    = "etc/sysctl.conf"
 	comment = "# Uncomment the next line\n#net.ipv4.ip_forward=1\n"
 )
 
-func fakeHost(t *testing.T, files map[string]string) *host {
+var args = modulestest.Args
+
+// fakeHost has a kernel's parameters, and a stand-in for tee.
+func fakeHost(t *testing.T, files map[string]string) *modulestest.Host {
 	t.Helper()
-	h := &host{dir: t.TempDir(), programs: modulestest.NewPrograms(t)}
 	all := map[string]string{
 		"proc/sys/net/ipv4/ip_forward": "0\n", "proc/sys/net/ipv4/tcp_rmem": "4096\t131072\t6291456\n",
 		"proc/sys/net/ipv4/conf/eth0.1/forwarding": "0\n", "proc/sys/vm/swappiness": "60\n",
 		"proc/sys/kernel/ostype": "Linux\n", "proc/sys/net/ipv4/flush": "", conf: comment, "etc/sysctl.d/x": "",
 	}
 	maps.Copy(all, files)
-	for path, text := range all {
-		path = filepath.Join(h.dir, path)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	h := modulestest.NewHost(t, Module(), all)
+	h.Say = said
 	for path, mode := range map[string]os.FileMode{"proc/sys/kernel/ostype": 0o444, "proc/sys/net/ipv4/flush": 0o200} {
-		if err := os.Chmod(filepath.Join(h.dir, path), mode); err != nil {
+		if err := os.Chmod(filepath.Join(h.Dir, path), mode); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.machine = h.programs.On(machine.New(), h.dir)
 	return h
 }
 
-func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
-	t.Helper()
-	var said []string
-	env := &bind.Env{
-		Call: modules.Call{Machine: h.machine, Log: func(_, m string, _ map[string]any) { h.logged = append(h.logged, m) }},
-		Called: func(r bind.Record) {
-			for _, c := range r.Diff.Changes {
-				if c.Text {
-					c.Before, c.After = "", ""
-				}
-				if c.Unknown {
-					c.Before = "unknown"
-				}
-				said = append(said, fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After))
-			}
-		},
+func said(d modules.Diff) string {
+	var out []string
+	for _, c := range d.Changes {
+		if c.Text {
+			c.Before, c.After = "", ""
+		}
+		if c.Unknown {
+			c.Before = "unknown"
+		}
+		out = append(out, fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After))
 	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "sysctl."+name, args)
-	if err != nil {
-		return nil, strings.Join(said, "; "), err
-	}
-	return out[0], strings.Join(said, "; "), nil
-}
-
-func (h *host) read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(h.dir, path))
-	if os.IsNotExist(err) {
-		return "none"
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func args(kv ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i].(string)] = kv[i+1]
-	}
-	return m
+	return strings.Join(out, "; ")
 }
 
 func TestChanges(t *testing.T) {
@@ -136,26 +83,26 @@ func TestChanges(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := fakeHost(t, map[string]string{conf: comment + c.conf})
-			h.overlay = machine.NewOverlay(h.machine)
+			h.Overlay = machine.NewOverlay(h.Machine)
 			for _, when := range []struct{ name, want string }{{"the plan", c.diff}, {"planned twice, it", ""}} {
-				if _, said, err := h.call(t, c.function, c.args); err != nil || said != when.want {
+				if _, said, err := h.Call(t, c.function, c.args); err != nil || said != when.want {
 					t.Errorf("%s said %q, %v; wanted %q", when.name, said, err, when.want)
 				}
 			}
-			if now := h.read(t, conf); now != comment+c.conf || h.programs.Calls(t) != nil {
+			if now := h.Read(t, conf); now != comment+c.conf || h.Programs.Calls(t) != nil {
 				t.Errorf("the plan changed the file into %q", now)
 			}
-			h.overlay = nil
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+			h.Overlay = nil
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != c.diff {
 				t.Errorf("it said %q, %v; wanted %q", said, err, c.diff)
 			}
-			if got := strings.Join(h.programs.Calls(t), "; "); got != c.calls {
+			if got := strings.Join(h.Programs.Calls(t), "; "); got != c.calls {
 				t.Errorf("it ran %q, wanted %q", got, c.calls)
 			}
-			if now := h.read(t, conf); now != comment+c.after {
+			if now := h.Read(t, conf); now != comment+c.after {
 				t.Errorf("it left %q, wanted %q", now, comment+c.after)
 			}
-			if _, said, err := h.call(t, c.function, c.args); err != nil || said != "" {
+			if _, said, err := h.Call(t, c.function, c.args); err != nil || said != "" {
 				t.Errorf("another run said %q, %v", said, err)
 			}
 		})
@@ -187,10 +134,10 @@ func TestBadInput(t *testing.T) {
 		{"set", args("name", "vm.swappiness", "value", "odd"), `sysctl.set: the kernel made "7" of vm.swappiness = "odd"; give the value in its words`},
 	} {
 		h := fakeHost(t, nil)
-		if _, _, err := h.call(t, c.function, c.args); err == nil || err.Error() != c.fail {
+		if _, _, err := h.Call(t, c.function, c.args); err == nil || err.Error() != c.fail {
 			t.Errorf("%v: %v\nwanted %s", c.args, err, c.fail)
 		}
-		if got := h.read(t, conf); got != comment {
+		if got := h.Read(t, conf); got != comment {
 			t.Errorf("%v: it failed, and left %q", c.args, got)
 		}
 	}
@@ -199,25 +146,25 @@ func TestBadInput(t *testing.T) {
 // A planned change may bring a parameter, and a folder's file is named shortly.
 func TestPlanGoesOn(t *testing.T) {
 	h := fakeHost(t, nil)
-	h.overlay = machine.NewOverlay(h.machine)
-	if _, _, err := h.call(t, "set", args("name", "net.bridge.x", "value", "1")); err == nil {
+	h.Overlay = machine.NewOverlay(h.Machine)
+	if _, _, err := h.Call(t, "set", args("name", "net.bridge.x", "value", "1")); err == nil {
 		t.Error("an unknown parameter was planned on a host that nothing was planned for")
 	}
-	h.overlay.Note(modules.NotedTool, "exec.run")
+	h.Overlay.Note(modules.NotedTool, "exec.run")
 	want := "net.bridge.x running value: unknown -> 1; /etc/sysctl.d/bridge.conf state: absent -> file; /etc/sysctl.d/bridge.conf content:  -> "
-	if _, said, err := h.call(t, "set", args("name", "net.bridge.x", "value", "1", "file", "bridge")); err != nil || said != want {
+	if _, said, err := h.Call(t, "set", args("name", "net.bridge.x", "value", "1", "file", "bridge")); err != nil || said != want {
 		t.Errorf("%q, %v", said, err)
 	}
-	if got, _, err := h.call(t, "get", args("name", "net.bridge.x")); err != nil || got != "1" {
+	if got, _, err := h.Call(t, "get", args("name", "net.bridge.x")); err != nil || got != "1" {
 		t.Errorf("the plan gets %v, %v", got, err)
 	}
-	h.overlay.PutUnknownFile("/etc/sysctl.d/drawn.conf", 0o644)
+	h.Overlay.PutUnknownFile("/etc/sysctl.d/drawn.conf", 0o644)
 	want = "/etc/sysctl.d/drawn.conf content: unknown -> "
-	if _, said, err := h.call(t, "absent", args("name", "vm.swappiness", "file", "drawn")); err != nil || said != want {
+	if _, said, err := h.Call(t, "absent", args("name", "vm.swappiness", "file", "drawn")); err != nil || said != want {
 		t.Errorf("%q, %v", said, err)
 	}
-	h.overlay = nil
-	if got, _, err := h.call(t, "get", args("name", "net.ipv4.tcp_rmem")); err != nil || got != "4096\t131072\t6291456" {
+	h.Overlay = nil
+	if got, _, err := h.Call(t, "get", args("name", "net.ipv4.tcp_rmem")); err != nil || got != "4096\t131072\t6291456" {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -225,8 +172,8 @@ func TestPlanGoesOn(t *testing.T) {
 func TestWarnsWhereNothingReadsTheFile(t *testing.T) {
 	for link, want := range map[string]int{"etc/sysctl.d/99-sysctl.conf": 0, "etc/other": 1} {
 		h := fakeHost(t, map[string]string{"run/systemd/system/x": "", link: ""})
-		if _, _, err := h.call(t, "set", args("name", "vm.swappiness", "value", "60")); err != nil || len(h.logged) != want {
-			t.Errorf("with %s: %q, %v", link, h.logged, err)
+		if _, _, err := h.Call(t, "set", args("name", "vm.swappiness", "value", "60")); err != nil || len(h.Logged) != want {
+			t.Errorf("with %s: %q, %v", link, h.Logged, err)
 		}
 	}
 }

@@ -1,32 +1,23 @@
 package systemd
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-type host struct {
-	root     string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-	logged   []string
-}
+type host struct{ *modulestest.Host }
 
 // fakeHost is a folder that looks like a host with systemd.
-func fakeHost(t *testing.T, units map[string]string) *host {
+func fakeHost(t *testing.T, units map[string]string) host {
 	t.Helper()
-	h := &host{root: t.TempDir(), programs: modulestest.NewPrograms(t)}
-	h.machine = h.programs.On(machine.New(), h.root)
+	h := host{modulestest.NewHost(t, Module(), nil)}
+	h.Say = text
 	h.put(t, "/run/standin/journal", "cannot bind to port 80\ngiving up\n")
 	h.put(t, "/run/systemd/system/x", "")
 	h.put(t, "/etc/systemd/system/x", "")
@@ -36,13 +27,11 @@ func fakeHost(t *testing.T, units map[string]string) *host {
 	return h
 }
 
-func (h *host) put(t *testing.T, path, text string) {
+// put makes a file that may be run.
+func (h host) put(t *testing.T, path, text string) {
 	t.Helper()
-	path = filepath.Join(h.root, path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+	h.Put(t, path, text)
+	if err := os.Chmod(filepath.Join(h.Dir, path), 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -51,26 +40,6 @@ const (
 	stopped = "LoadState=loaded ActiveState=inactive SubState=dead UnitFileState=disabled MainPID=0 Type=forking NeedDaemonReload=no FragmentPath=/lib/x"
 	running = "LoadState=loaded ActiveState=active SubState=running UnitFileState=enabled MainPID=42 Type=notify NeedDaemonReload=no FragmentPath=/lib/x"
 )
-
-// call returns the first result, and what the call changed in one line.
-func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
-	t.Helper()
-	said := ""
-	env := &bind.Env{
-		Call:   modules.Call{Machine: h.machine, Log: func(_, message string, _ map[string]any) { h.logged = append(h.logged, message) }},
-		Called: func(r bind.Record) { said = text(r.Diff) },
-	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "systemd."+name, args)
-	if err != nil {
-		return nil, said, err
-	}
-	return out[0], said, nil
-}
 
 func text(d modules.Diff) string {
 	var out []string
@@ -84,9 +53,9 @@ func text(d modules.Diff) string {
 	return strings.Join(out, "; ")
 }
 
-func (h *host) calls(t *testing.T) string {
+func (h host) calls(t *testing.T) string {
 	t.Helper()
-	return strings.ReplaceAll(strings.TrimSpace(strings.Join(h.programs.Calls(t), "; ")), "systemctl ", "")
+	return strings.ReplaceAll(strings.TrimSpace(strings.Join(h.Programs.Calls(t), "; ")), "systemctl ", "")
 }
 
 func name(n ...any) map[string]any { return map[string]any{"name": n} }
@@ -102,21 +71,21 @@ func TestChangesAreMadeOnce(t *testing.T) {
 	} {
 		t.Run(verb, func(t *testing.T) {
 			h := fakeHost(t, map[string]string{"a.service": want.unit})
-			h.overlay = machine.NewOverlay(h.machine)
-			if _, said, err := h.call(t, verb, name("a")); err != nil || said != want.diff {
+			h.Overlay = machine.NewOverlay(h.Machine)
+			if _, said, err := h.Call(t, verb, name("a")); err != nil || said != want.diff {
 				t.Errorf("the plan said %q, %v", said, err)
 			}
-			if _, said, err := h.call(t, verb, name("a")); err != nil || said != "" {
+			if _, said, err := h.Call(t, verb, name("a")); err != nil || said != "" {
 				t.Errorf("planned twice, it said %q, %v", said, err)
 			}
 			if got := h.calls(t); got != "" {
 				t.Errorf("the plan ran %s", got)
 			}
-			h.overlay = nil
-			if _, said, err := h.call(t, verb, name("a")); err != nil || said != want.diff {
+			h.Overlay = nil
+			if _, said, err := h.Call(t, verb, name("a")); err != nil || said != want.diff {
 				t.Errorf("it said %q, %v; wanted %q", said, err, want.diff)
 			}
-			if _, said, err := h.call(t, verb, name("a.service")); err != nil || said != "" {
+			if _, said, err := h.Call(t, verb, name("a.service")); err != nil || said != "" {
 				t.Errorf("again, it said %q, %v", said, err)
 			}
 			if got := h.calls(t); got != want.calls {
@@ -129,11 +98,11 @@ func TestChangesAreMadeOnce(t *testing.T) {
 func TestRestartAlwaysChanges(t *testing.T) {
 	h := fakeHost(t, map[string]string{"a.service": strings.Replace(running, "Reload=no", "Reload=yes", 1), "b.service": running})
 	for range 2 {
-		if _, said, err := h.call(t, "restart", name("a", "b")); err != nil || said != "a.service restart: active -> restarted; b.service restart: active -> restarted" {
+		if _, said, err := h.Call(t, "restart", name("a", "b")); err != nil || said != "a.service restart: active -> restarted; b.service restart: active -> restarted" {
 			t.Errorf("%q, %v", said, err)
 		}
 	}
-	if _, said, err := h.call(t, "reload", name("b")); err != nil || said != "b.service reload: active -> reloaded" {
+	if _, said, err := h.Call(t, "reload", name("b")); err != nil || said != "b.service reload: active -> reloaded" {
 		t.Errorf("%q, %v", said, err)
 	}
 	// The unit file of a had changed, which systemd must be told once.
@@ -158,7 +127,7 @@ func TestFailures(t *testing.T) {
 		{"start", "--help", `systemd.start: "--help" is no name of a service`},
 		{"start", "a b", `systemd.start: "a b" is no name of a service`},
 	} {
-		if _, _, err := h.call(t, c.verb, name(c.unit)); err == nil || err.Error() != c.want {
+		if _, _, err := h.Call(t, c.verb, name(c.unit)); err == nil || err.Error() != c.want {
 			t.Errorf("%s %s ended with\n%v\nwanted\n%s", c.verb, c.unit, err, c.want)
 		}
 	}
@@ -167,11 +136,11 @@ func TestFailures(t *testing.T) {
 // A unit that a planned package may bring is unknown, not missing.
 func TestPlannedUnits(t *testing.T) {
 	h := fakeHost(t, nil)
-	h.overlay = machine.NewOverlay(h.machine)
-	if _, _, err := h.call(t, "start", name("app")); err == nil {
+	h.Overlay = machine.NewOverlay(h.Machine)
+	if _, _, err := h.Call(t, "start", name("app")); err == nil {
 		t.Error("nothing was planned, and a missing service is no error")
 	}
-	h.overlay.Note(modules.NotedChange, "pkg.install")
+	h.Overlay.Note(modules.NotedChange, "pkg.install")
 	for verb, want := range map[string]string{
 		"enable": "app.service enablement:  -> enabled (unknown)", "restart": "gone.service restart:  -> restarted (unknown)",
 	} {
@@ -179,36 +148,36 @@ func TestPlannedUnits(t *testing.T) {
 		if verb == "restart" {
 			unit = "gone"
 		}
-		if _, said, err := h.call(t, verb, name(unit)); err != nil || said != want {
+		if _, said, err := h.Call(t, verb, name(unit)); err != nil || said != want {
 			t.Errorf("%s: %q, %v", verb, said, err)
 		}
 	}
-	if is, _, err := h.call(t, "is_enabled", map[string]any{"name": "app"}); err != nil || is != true {
+	if is, _, err := h.Call(t, "is_enabled", map[string]any{"name": "app"}); err != nil || is != true {
 		t.Errorf("is_enabled after a planned enable: %v, %v", is, err)
 	}
-	if _, _, err := h.call(t, "create_service", map[string]any{"name": "new", "exec_start": "/bin/new", "enabled": true, "started": true}); err != nil {
+	if _, _, err := h.Call(t, "create_service", map[string]any{"name": "new", "exec_start": "/bin/new", "enabled": true, "started": true}); err != nil {
 		t.Error(err)
 	}
-	if is, _, err := h.call(t, "is_active", map[string]any{"name": "new"}); err != nil || is != true {
+	if is, _, err := h.Call(t, "is_active", map[string]any{"name": "new"}); err != nil || is != true {
 		t.Errorf("is_active after a planned create_service: %v, %v", is, err)
 	}
 }
 
 func TestQueries(t *testing.T) {
 	h := fakeHost(t, map[string]string{"ssh.service": running, "off.service": stopped})
-	got, _, err := h.call(t, "status", map[string]any{"name": "sshd"})
+	got, _, err := h.Call(t, "status", map[string]any{"name": "sshd"})
 	s, _ := got.(map[string]any)
 	if err != nil || s["name"] != "ssh.service" || s["is_active"] != true || s["is_enabled"] != true || s["pid"] != 42 || s["state"] != "active" {
 		t.Errorf("status of an alias: %v, %v", got, err)
 	}
 	for unit, want := range map[string]bool{"ssh": true, "off": false, "none": false} {
 		for _, f := range []string{"is_active", "is_enabled"} {
-			if is, _, err := h.call(t, f, map[string]any{"name": unit}); err != nil || is != want {
+			if is, _, err := h.Call(t, f, map[string]any{"name": unit}); err != nil || is != want {
 				t.Errorf("%s %s: %v, %v", f, unit, is, err)
 			}
 		}
 	}
-	if pid, _, err := h.call(t, "show", map[string]any{"name": "ssh", "property": "MainPID"}); err != nil || pid != "42" {
+	if pid, _, err := h.Call(t, "show", map[string]any{"name": "ssh", "property": "MainPID"}); err != nil || pid != "42" {
 		t.Errorf("show: %v, %v", pid, err)
 	}
 }
@@ -216,24 +185,24 @@ func TestQueries(t *testing.T) {
 func TestCreateAndRemove(t *testing.T) {
 	h := fakeHost(t, map[string]string{"app.service": stopped})
 	args := map[string]any{"name": "app", "exec_start": "/bin/app", "enabled": true, "started": true}
-	if _, said, err := h.call(t, "create_service", args); err != nil || !strings.Contains(said, "app.service enablement: disabled -> enabled; app.service state: inactive -> active") {
+	if _, said, err := h.Call(t, "create_service", args); err != nil || !strings.Contains(said, "app.service enablement: disabled -> enabled; app.service state: inactive -> active") {
 		t.Errorf("%q, %v", said, err)
 	}
-	if _, said, err := h.call(t, "create_service", args); err != nil || said != "" {
+	if _, said, err := h.Call(t, "create_service", args); err != nil || said != "" {
 		t.Errorf("again: %q, %v", said, err)
 	}
 	args["exec_start"] = "/bin/app2"
-	if _, said, err := h.call(t, "create_service", args); err != nil || !strings.HasSuffix(said, "; app.service restart: active -> restarted") {
+	if _, said, err := h.Call(t, "create_service", args); err != nil || !strings.HasSuffix(said, "; app.service restart: active -> restarted") {
 		t.Errorf("changed: %q, %v", said, err)
 	}
-	if _, said, err := h.call(t, "remove_service", map[string]any{"name": "app"}); err != nil || !strings.HasPrefix(said, "app.service state: active -> inactive; app.service enablement: enabled -> disabled; /etc/") {
+	if _, said, err := h.Call(t, "remove_service", map[string]any{"name": "app"}); err != nil || !strings.HasPrefix(said, "app.service state: active -> inactive; app.service enablement: enabled -> disabled; /etc/") {
 		t.Errorf("%q, %v", said, err)
 	}
 	want := "daemon-reload; enable -- app.service; start -- app.service; daemon-reload; restart -- app.service; stop -- app.service; disable -- app.service; daemon-reload"
 	if got := h.calls(t); got != want {
 		t.Errorf("it ran\n%s\nwanted\n%s", got, want)
 	}
-	if _, _, err := h.call(t, "remove_service", map[string]any{"name": "app"}); err == nil || !strings.Contains(err.Error(), "the unit file of app.service is /lib/x, which this function leaves alone") {
+	if _, _, err := h.Call(t, "remove_service", map[string]any{"name": "app"}); err == nil || !strings.Contains(err.Error(), "the unit file of app.service is /lib/x, which this function leaves alone") {
 		t.Errorf("a package's unit: %v", err)
 	}
 }
@@ -263,9 +232,9 @@ func TestEnsure(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := fakeHost(t, map[string]string{"a.service": c.unit})
 			c.args["name"] = "a"
-			h.overlay = machine.NewOverlay(h.machine)
+			h.Overlay = machine.NewOverlay(h.Machine)
 			for _, when := range []string{"the plan", "it"} {
-				_, said, err := h.call(t, "ensure", c.args)
+				_, said, err := h.Call(t, "ensure", c.args)
 				if said != c.diff || (err == nil) != (c.err == "") || err != nil && !strings.HasPrefix(err.Error(), c.err) {
 					t.Errorf("%s said %q, %v", when, said, err)
 				}
@@ -274,12 +243,12 @@ func TestEnsure(t *testing.T) {
 						t.Errorf("the plan ran %q", got)
 					}
 				}
-				h.overlay = nil
+				h.Overlay = nil
 			}
 			if got := h.calls(t); got != c.calls {
 				t.Errorf("it ran %q, wanted %q", got, c.calls)
 			}
-			if _, again, err := h.call(t, "ensure", c.args); c.err == "" && (err != nil || c.args["state"] != "restarted" && again != "") {
+			if _, again, err := h.Call(t, "ensure", c.args); c.err == "" && (err != nil || c.args["state"] != "restarted" && again != "") {
 				t.Errorf("again: %q, %v", again, err)
 			}
 		})
@@ -290,12 +259,12 @@ func TestEnsure(t *testing.T) {
 func TestUnitFileThatWasNotRead(t *testing.T) {
 	h := fakeHost(t, map[string]string{"app.service": stopped})
 	args := map[string]any{"name": "app", "exec_start": "/bin/app"}
-	if _, _, err := h.call(t, "create_service", args); err != nil {
+	if _, _, err := h.Call(t, "create_service", args); err != nil {
 		t.Fatal(err)
 	}
 	h.put(t, "/run/standin/app.service", strings.ReplaceAll(strings.Replace(stopped, "Reload=no", "Reload=yes", 1), " ", "\n")+"\n")
 	for _, want := range []string{"app.service unit file: changed -> read again", ""} {
-		if _, said, err := h.call(t, "create_service", args); err != nil || said != want {
+		if _, said, err := h.Call(t, "create_service", args); err != nil || said != want {
 			t.Errorf("%q, %v; wanted %q", said, err, want)
 		}
 	}
@@ -307,22 +276,22 @@ func TestUnitFileThatWasNotRead(t *testing.T) {
 // Without systemd there are scripts in /etc/init.d.
 func TestClassic(t *testing.T) {
 	h := fakeHost(t, nil)
-	if err := os.RemoveAll(filepath.Join(h.root, "run/systemd")); err != nil {
+	if err := os.RemoveAll(filepath.Join(h.Dir, "run/systemd")); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/etc/init.d/app", "/etc/init.d/on", "/etc/rc2.d/S01on", "/etc/init.d/off", "/etc/rc2.d/K01off"} {
 		h.put(t, path, "")
 	}
-	h.programs.Put(t, "service", `[ "$2" != status ] || { [ "$1" = on ] || exit 3; exit 0; }
+	h.Programs.Put(t, "service", `[ "$2" != status ] || { [ "$1" = on ] || exit 3; exit 0; }
 called "$@"
 `)
-	h.programs.Put(t, "update-rc.d", `called "$@"`)
+	h.Programs.Put(t, "update-rc.d", `called "$@"`)
 	for _, c := range []struct{ verb, unit, diff string }{
 		{"start", "app", "app.service state: inactive -> active"}, {"start", "on", ""}, {"stop", "on", "on.service state: active -> inactive"},
 		{"enable", "app", "app.service enablement: disabled -> enabled"}, {"enable", "off", "off.service enablement: disabled -> enabled"},
 		{"enable", "on", ""}, {"disable", "on", "on.service enablement: enabled -> disabled"}, {"restart", "on", "on.service restart: active -> restarted"},
 	} {
-		if _, said, err := h.call(t, c.verb, name(c.unit)); err != nil || said != c.diff {
+		if _, said, err := h.Call(t, c.verb, name(c.unit)); err != nil || said != c.diff {
 			t.Errorf("%s %s: %q, %v", c.verb, c.unit, said, err)
 		}
 	}
@@ -330,7 +299,7 @@ called "$@"
 	if got := h.calls(t); got != want {
 		t.Errorf("it ran\n%s\nwanted\n%s", got, want)
 	}
-	if _, _, err := h.call(t, "mask", name("app")); err == nil || !strings.Contains(err.Error(), "only systemd can mask services") {
+	if _, _, err := h.Call(t, "mask", name("app")); err == nil || !strings.Contains(err.Error(), "only systemd can mask services") {
 		t.Errorf("mask: %v", err)
 	}
 }
@@ -338,20 +307,20 @@ called "$@"
 // OpenRC has its own programs and links; a service that fails says so itself.
 func TestOpenRC(t *testing.T) {
 	h := fakeHost(t, nil)
-	if err := os.RemoveAll(filepath.Join(h.root, "run/systemd")); err != nil {
+	if err := os.RemoveAll(filepath.Join(h.Dir, "run/systemd")); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"/etc/init.d/app", "/etc/init.d/on", "/etc/runlevels/default/on", "/etc/init.d/bad"} {
 		h.put(t, path, "")
 	}
-	h.programs.Put(t, "rc-service", `case $2 in
+	h.Programs.Put(t, "rc-service", `case $2 in
 status) [ "$1" = on ] || exit 3; exit 0 ;;
 esac
 called "$@"
 [ "$1" != bad ] || { echo " * ERROR: bad failed to start" >&2; exit 1; }
 `)
-	h.programs.Put(t, "service", `unexpected "$@"`)
-	h.programs.Put(t, "rc-update", `called "$@"`)
+	h.Programs.Put(t, "service", `unexpected "$@"`)
+	h.Programs.Put(t, "rc-update", `called "$@"`)
 	for _, c := range []struct {
 		function string
 		args     map[string]any
@@ -362,7 +331,7 @@ called "$@"
 		{"disable", name("on"), "on.service enablement: enabled -> disabled"},
 		{"reload", name("on"), "on.service reload: active -> reloaded"},
 	} {
-		if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+		if _, said, err := h.Call(t, c.function, c.args); err != nil || said != c.diff {
 			t.Errorf("%s: %q, %v", c.function, said, err)
 		}
 	}
@@ -380,12 +349,12 @@ called "$@"
 		{"ensure", map[string]any{"name": "app", "masked": true}, "systemd.ensure: only systemd can mask services, and this host does not run it"},
 		{"daemon_reload", map[string]any{}, "systemd.daemon_reload: this host does not run systemd"},
 	} {
-		if _, _, err := h.call(t, c.function, c.args); err == nil || err.Error() != c.want {
+		if _, _, err := h.Call(t, c.function, c.args); err == nil || err.Error() != c.want {
 			t.Errorf("%s ended with %v, wanted %s", c.function, err, c.want)
 		}
 	}
-	h.programs.Without(t, "rc-service", "service")
-	if _, _, err := h.call(t, "start", name("app")); err == nil || err.Error() != "systemd.start: this host runs neither systemd nor OpenRC nor SysV init, so it has no services to speak of" {
+	h.Programs.Without(t, "rc-service", "service")
+	if _, _, err := h.Call(t, "start", name("app")); err == nil || err.Error() != "systemd.start: this host runs neither systemd nor OpenRC nor SysV init, so it has no services to speak of" {
 		t.Error(err)
 	}
 }

@@ -1,91 +1,54 @@
 package timezone
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
-// host is a folder with time zones, and stand-ins for timedatectl and hwclock.
-type host struct {
-	dir      string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-}
+var args = modulestest.Args
 
-// fakeHost makes files, and links where a text begins with ->.
-func fakeHost(t *testing.T, files map[string]string) *host {
+// host has time zones, and stand-ins for timedatectl and hwclock.
+type host struct{ *modulestest.Host }
+
+func fakeHost(t *testing.T, files map[string]string) host {
 	t.Helper()
-	h := &host{dir: t.TempDir(), programs: modulestest.NewPrograms(t)}
 	all := map[string]string{"etc/localtime": "->/usr/share/zoneinfo/Etc/UTC", "etc/timezone": "Etc/UTC\n"}
 	for _, zone := range []string{"Europe/Berlin", "Europe/Dublin", "America/Argentina/Ushuaia", "Etc/UTC", "UTC", "posix/Europe/Bern", "zone.tab"} {
 		all["usr/share/zoneinfo/"+zone] = "TZif2"
 	}
 	maps.Copy(all, files)
-	for path, text := range all {
-		path = filepath.Join(h.dir, path)
-		if text == "none" {
-			continue
-		}
-		err := os.MkdirAll(filepath.Dir(path), 0o755)
-		if to, link := strings.CutPrefix(text, "->"); err == nil && link {
-			err = os.Symlink(to, path)
-		} else if err == nil {
-			err = os.WriteFile(path, []byte(text), 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	h.machine = h.programs.On(machine.New(), h.dir)
-	return h
+	h := modulestest.NewHost(t, Module(), all)
+	h.Say = said
+	return host{h}
 }
 
-func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
-	t.Helper()
-	var said []string
-	env := &bind.Env{
-		Call: modules.Call{Machine: h.machine},
-		Called: func(r bind.Record) {
-			for _, c := range r.Diff.Changes {
-				said = append(said, fmt.Sprintf("%s %s: %q -> %q", c.What, c.Attr, c.Before, c.After))
-			}
-		},
+func said(d modules.Diff) string {
+	var out []string
+	for _, c := range d.Changes {
+		out = append(out, fmt.Sprintf("%s %s: %q -> %q", c.What, c.Attr, c.Before, c.After))
 	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "timezone."+name, args)
-	if err != nil {
-		return nil, strings.Join(said, "; "), err
-	}
-	return out[0], strings.Join(said, "; "), nil
+	return strings.Join(out, "; ")
 }
 
 // state is what there is of it on the host.
-func (h *host) state(t *testing.T) string {
+func (h host) state(t *testing.T) string {
 	t.Helper()
 	var out []string
-	link, err := os.Readlink(filepath.Join(h.dir, "etc/localtime"))
+	link, err := os.Readlink(filepath.Join(h.Dir, "etc/localtime"))
 	if err != nil {
 		link = "no link"
 	}
 	out = append(out, link)
 	for _, name := range []string{"etc/timezone", "etc/adjtime"} {
-		b, err := os.ReadFile(filepath.Join(h.dir, name))
+		b, err := os.ReadFile(filepath.Join(h.Dir, name))
 		if os.IsNotExist(err) {
 			b, err = []byte("none"), nil
 		}
@@ -95,14 +58,6 @@ func (h *host) state(t *testing.T) string {
 		out = append(out, fmt.Sprintf("%q", b))
 	}
 	return strings.Join(out, " ")
-}
-
-func args(kv ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i].(string)] = kv[i+1]
-	}
-	return m
 }
 
 func TestSet(t *testing.T) {
@@ -140,29 +95,29 @@ func TestSet(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h := fakeHost(t, c.files)
 			before := h.state(t)
-			h.overlay = machine.NewOverlay(h.machine)
+			h.Overlay = machine.NewOverlay(h.Machine)
 			for _, want := range []string{c.diff, ""} {
-				if _, said, err := h.call(t, "set", c.args); err != nil || said != want {
+				if _, said, err := h.Call(t, "set", c.args); err != nil || said != want {
 					t.Errorf("the plan said %s, %v; wanted %s", said, err, want)
 				}
 			}
-			if h.state(t) != before || h.programs.Calls(t) != nil {
+			if h.state(t) != before || h.Programs.Calls(t) != nil {
 				t.Error("the plan changed something")
 			}
-			h.overlay = nil
-			if _, said, err := h.call(t, "set", c.args); err != nil || said != c.diff {
+			h.Overlay = nil
+			if _, said, err := h.Call(t, "set", c.args); err != nil || said != c.diff {
 				t.Errorf("it said %s, %v; wanted %s", said, err, c.diff)
 			}
-			if got := strings.Join(h.programs.Calls(t), "; "); got != c.calls {
+			if got := strings.Join(h.Programs.Calls(t), "; "); got != c.calls {
 				t.Errorf("it ran %q, wanted %q", got, c.calls)
 			}
 			if got := h.state(t); got != c.state {
 				t.Errorf("it left %s, wanted %s", got, c.state)
 			}
-			if got, _, err := h.call(t, "get", nil); err != nil || got != c.zone {
+			if got, _, err := h.Call(t, "get", nil); err != nil || got != c.zone {
 				t.Errorf("the zone is %v, %v", got, err)
 			}
-			if _, said, err := h.call(t, "set", c.args); err != nil || said != "" {
+			if _, said, err := h.Call(t, "set", c.args); err != nil || said != "" {
 				t.Errorf("another run said %s, %v", said, err)
 			}
 		})
@@ -187,7 +142,7 @@ func TestBadInput(t *testing.T) {
 	} {
 		h := fakeHost(t, map[string]string{"run/standin/no-clock": ""})
 		before := h.state(t)
-		if _, _, err := h.call(t, "set", c.args); err == nil || err.Error() != c.fail {
+		if _, _, err := h.Call(t, "set", c.args); err == nil || err.Error() != c.fail {
 			t.Errorf("%v: %v\nwanted %s", c.args, err, c.fail)
 		}
 		if got := h.state(t); got != before {
@@ -199,19 +154,19 @@ func TestBadInput(t *testing.T) {
 // Without tzdata there are no zones, unless the plan brings them.
 func TestNoZones(t *testing.T) {
 	h := fakeHost(t, nil)
-	if err := os.RemoveAll(filepath.Join(h.dir, "usr")); err != nil {
+	if err := os.RemoveAll(filepath.Join(h.Dir, "usr")); err != nil {
 		t.Fatal(err)
 	}
-	h.overlay = machine.NewOverlay(h.machine)
+	h.Overlay = machine.NewOverlay(h.Machine)
 	want := `timezone.set: this host has no /usr/share/zoneinfo; pkg.install("tzdata") brings the time zones`
-	if _, _, err := h.call(t, "set", args("name", "Europe/Berlin")); err == nil || err.Error() != want {
+	if _, _, err := h.Call(t, "set", args("name", "Europe/Berlin")); err == nil || err.Error() != want {
 		t.Errorf("%v\nwanted %s", err, want)
 	}
-	h.overlay.Note(modules.NotedChange, "pkg.install")
-	if _, said, err := h.call(t, "set", args("name", "Europe/Berlin")); err != nil || said == "" {
+	h.Overlay.Note(modules.NotedChange, "pkg.install")
+	if _, said, err := h.Call(t, "set", args("name", "Europe/Berlin")); err != nil || said == "" {
 		t.Errorf("%q, %v", said, err)
 	}
-	if got, _, err := h.call(t, "get", nil); err != nil || got != "Europe/Berlin" {
+	if got, _, err := h.Call(t, "get", nil); err != nil || got != "Europe/Berlin" {
 		t.Errorf("the plan's zone is %v, %v", got, err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sloth-runner/sloth/modules/machine"
+	"github.com/sloth-runner/sloth/modules/modulestest"
 )
 
 // needRoot skips what only root can set up.
@@ -30,8 +31,8 @@ func TestLoggedIn(t *testing.T) {
 	needRoot(t)
 	h := fakeHost(t)
 	for pid, owner := range map[string]int{"4711": 1000, "4712": 1000, "1": 0, "self": 1000} {
-		h.put(t, "/proc/"+pid+"/comm", map[string]string{"4711": "bash\n", "4712": "sleep\n"}[pid])
-		if err := os.Chown(filepath.Join(h.root, "proc", pid), owner, owner); err != nil {
+		h.Put(t, "/proc/"+pid+"/comm", map[string]string{"4711": "bash\n", "4712": "sleep\n"}[pid])
+		if err := os.Chown(filepath.Join(h.Dir, "proc", pid), owner, owner); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,12 +49,12 @@ func TestLoggedIn(t *testing.T) {
 		{"set_shell", args("name", "bob", "shell", "/bin/dash"), "", "usermod -s /bin/dash -- bob"},
 		{"delete", args("name", "bob", "force", true), "", "userdel -f -- bob"},
 	} {
-		h.overlay = machine.NewOverlay(h.machine)
+		h.Overlay = machine.NewOverlay(h.Machine)
 		for range 2 { // the plan says the same
-			if _, _, err := h.call(t, c.function, c.args); (err == nil) != (c.fail == "") || err != nil && err.Error() != c.fail {
+			if _, _, err := h.Call(t, c.function, c.args); (err == nil) != (c.fail == "") || err != nil && err.Error() != c.fail {
 				t.Errorf("%s ended with\n%v\nwanted\n%s", c.function, err, c.fail)
 			}
-			h.overlay = nil
+			h.Overlay = nil
 		}
 		if got := h.calls(t); got != c.runs {
 			t.Errorf("%s ran %q", c.function, got)
@@ -90,7 +91,7 @@ func putTime(l layout, b []byte, at int64) {
 
 func TestLastLogin(t *testing.T) {
 	h := fakeHost(t)
-	if _, _, err := h.call(t, "get_last_login", args("name", "bob")); err == nil || !strings.Contains(err.Error(), "keeps neither /var/log/lastlog nor /var/log/wtmp") {
+	if _, _, err := h.Call(t, "get_last_login", args("name", "bob")); err == nil || !strings.Contains(err.Error(), "keeps neither /var/log/lastlog nor /var/log/wtmp") {
 		t.Error(err)
 	}
 	l := layoutOf(runtime.GOARCH)
@@ -98,19 +99,19 @@ func TestLastLogin(t *testing.T) {
 		wtmpRecord(l, userLogin, "bob", 1_700_000_000, "pts/0", "10.0.0.1"), wtmpRecord(l, userLogin, "root", 1_800_000_000, "tty1", ""),
 		wtmpRecord(l, 8, "bob", 1_900_000_000, "pts/0", ""), {1, 2, 3}, // a logout, and a record cut short
 	}, nil)
-	h.put(t, wtmpFile, string(wtmp))
-	if got, _, err := h.call(t, "get_last_login", args("name", "bob")); err != nil || fmt.Sprint(got) != "map[date:2023-11-14T22:13:20Z host:10.0.0.1 terminal:pts/0 time:1700000000]" {
+	h.Put(t, wtmpFile, string(wtmp))
+	if got, _, err := h.Call(t, "get_last_login", args("name", "bob")); err != nil || fmt.Sprint(got) != "map[date:2023-11-14T22:13:20Z host:10.0.0.1 terminal:pts/0 time:1700000000]" {
 		t.Error(got, err)
 	}
 	lastlog := make([]byte, 1001*l.lastlog)
 	copy(lastlog[1000*l.lastlog:], lastlogRecord(l, 1_750_000_000, "tty2", "evil\x1b[31m"))
-	h.put(t, lastlogFile, string(lastlog))
-	if got, _, err := h.call(t, "get_last_login", args("name", "bob")); err != nil || got.(map[string]any)["terminal"] != "tty2" {
+	h.Put(t, lastlogFile, string(lastlog))
+	if got, _, err := h.Call(t, "get_last_login", args("name", "bob")); err != nil || got.(map[string]any)["terminal"] != "tty2" {
 		t.Error(got, err)
 	}
-	h.put(t, "/etc/passwd", passwd+"far:x:2000000000:0::/:/bin/sh\n")
+	h.Put(t, "/etc/passwd", passwd+"far:x:2000000000:0::/:/bin/sh\n")
 	for _, name := range []string{"far", "none"} {
-		if got, _, err := h.call(t, "get_last_login", args("name", name)); err != nil || got != nil {
+		if got, _, err := h.Call(t, "get_last_login", args("name", name)); err != nil || got != nil {
 			t.Error(name, got, err)
 		}
 	}
@@ -137,12 +138,12 @@ func FuzzLogins(f *testing.F) {
 // Where busybox has the users, adduser makes them and lines are edited.
 func TestBusybox(t *testing.T) {
 	h := fakeHost(t)
-	h.programs.Without(t, "useradd", "usermod", "userdel", "groupadd", "groupmod", "groupdel", "chage")
+	h.Programs.Without(t, "useradd", "usermod", "userdel", "groupadd", "groupmod", "groupdel", "chage")
 	for _, tool := range []string{"adduser", "deluser", "addgroup", "delgroup"} {
-		h.programs.Put(t, tool, `called "$@"`)
+		h.Programs.Put(t, tool, `called "$@"`)
 	}
-	h.put(t, "/home/bob/notes", "x")
-	h.put(t, "/srv/other", "")
+	h.Put(t, "/home/bob/notes", "x")
+	h.Put(t, "/srv/other", "")
 	for _, c := range []struct {
 		function string
 		args     map[string]any
@@ -160,7 +161,7 @@ func TestBusybox(t *testing.T) {
 		{"group_delete", args("name", "ops"), "delgroup -- ops"},
 		{"delete", args("name", "bob", "remove_home", true), "deluser --remove-home -- bob"},
 	} {
-		if _, _, err := h.call(t, c.function, c.args); err != nil {
+		if _, _, err := h.Call(t, c.function, c.args); err != nil {
 			t.Errorf("%s: %v", c.function, err)
 		}
 		if got := h.calls(t); got != c.runs {
@@ -170,7 +171,7 @@ func TestBusybox(t *testing.T) {
 	for file, want := range map[string]string{
 		"/etc/passwd": "bob:x:1000:50:Bob:/srv/bob:/bin/ash\n", "/etc/shadow": "bob:!$6$a$b:0:0:99999:7::22279:\n", "/etc/group": "ops:x:52:\n", "/srv/bob/notes": "x",
 	} {
-		if b, err := os.ReadFile(filepath.Join(h.root, file)); err != nil || !strings.Contains(string(b), want) {
+		if b, err := os.ReadFile(filepath.Join(h.Dir, file)); err != nil || !strings.Contains(string(b), want) {
 			t.Errorf("%s is %q, %v", file, b, err)
 		}
 	}
@@ -179,17 +180,17 @@ func TestBusybox(t *testing.T) {
 // The module's own processes are those that run as somebody else.
 func TestRunAs(t *testing.T) {
 	needRoot(t)
-	h := &host{machine: machine.New()}
-	got, _, err := h.call(t, "run_as", args("name", "nobody", "command", `printf %s "$(id -un) $USER $X $(cat)"; exit 3`, "env", map[string]any{"X": "y"}, "stdin", "in", "workdir", "/"))
+	h := modulestest.On(machine.New(), Module())
+	got, _, err := h.Call(t, "run_as", args("name", "nobody", "command", `printf %s "$(id -un) $USER $X $(cat)"; exit 3`, "env", map[string]any{"X": "y"}, "stdin", "in", "workdir", "/"))
 	r, _ := got.(map[string]any)
 	if err != nil || r["stdout"] != "nobody nobody y in" || r["exit_code"] != 3 || r["success"] != false || r["error"] != "exit code 3" {
 		t.Error(got, err)
 	}
-	got, _, err = h.call(t, "run_as", args("name", "no-such-user", "command", "true"))
+	got, _, err = h.Call(t, "run_as", args("name", "no-such-user", "command", "true"))
 	if r, _ = got.(map[string]any); err != nil || r["success"] != false || !strings.Contains(fmt.Sprint(r["error"]), "there is no such user") || r["changed"] != false {
 		t.Error(got, err)
 	}
-	got, _, err = h.call(t, "run_as", args("name", "nobody", "command", "sleep 60", "timeout", "100ms", "workdir", "/"))
+	got, _, err = h.Call(t, "run_as", args("name", "nobody", "command", "sleep 60", "timeout", "100ms", "workdir", "/"))
 	if r, _ = got.(map[string]any); err != nil || !strings.Contains(fmt.Sprint(r["error"]), "timed out after 100ms") {
 		t.Error(got, err)
 	}

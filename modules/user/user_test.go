@@ -1,15 +1,10 @@
 package user
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/sloth-runner/sloth/lua/bind"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/modules/machine"
 	"github.com/sloth-runner/sloth/modules/modulestest"
@@ -21,75 +16,19 @@ const (
 	shadF  = "root:*:19000:0:99999:7:::\nbob:$6$a$b:19000:0:99999:7:::\n"
 )
 
-// host is a folder with the databases, and stand-ins for the tools.
-type host struct {
-	root     string
-	programs *modulestest.Programs
-	machine  modules.Machine
-	overlay  *machine.Overlay
-}
+var args = modulestest.Args
 
-func fakeHost(t *testing.T) *host {
+// host has the databases, and stand-ins for the tools.
+type host struct{ *modulestest.Host }
+
+func fakeHost(t *testing.T) host {
 	t.Helper()
-	h := &host{root: t.TempDir(), programs: modulestest.NewPrograms(t)}
-	h.machine = h.programs.On(machine.New(), h.root)
-	h.put(t, "/etc/passwd", passwd)
-	h.put(t, "/etc/group", groupF)
-	h.put(t, "/etc/shadow", shadF)
-	return h
+	return host{modulestest.NewHost(t, Module(), map[string]string{"etc/passwd": passwd, "etc/group": groupF, "etc/shadow": shadF})}
 }
 
-func (h *host) put(t *testing.T, path, text string) {
+func (h host) calls(t *testing.T) string {
 	t.Helper()
-	path = filepath.Join(h.root, path)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (h *host) call(t *testing.T, name string, args map[string]any) (any, string, error) {
-	t.Helper()
-	said := ""
-	env := &bind.Env{
-		Call: modules.Call{Machine: h.machine},
-		Called: func(r bind.Record) {
-			var out []string
-			for _, c := range r.Diff.Changes {
-				line := fmt.Sprintf("%s %s: %s -> %s", c.What, c.Attr, c.Before, c.After)
-				if c.Hidden {
-					line = c.What + " " + c.Attr + ": hidden"
-				}
-				out = append(out, line)
-			}
-			said = strings.Join(out, "; ")
-		},
-	}
-	if h.overlay != nil {
-		env.Check, env.Viewer, env.Overlay = true, h.overlay, h.overlay
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	out, err := bind.CallByName(bind.WithEnv(ctx, env), []modules.Module{Module()}, "user."+name, args)
-	if err != nil {
-		return nil, said, err
-	}
-	return out[0], said, nil
-}
-
-func (h *host) calls(t *testing.T) string {
-	t.Helper()
-	return strings.ReplaceAll(strings.Join(h.programs.Calls(t), "; "), " ; ", "; ") // a tool without arguments leaves a blank
-}
-
-func args(kv ...any) map[string]any {
-	m := map[string]any{}
-	for i := 0; i < len(kv); i += 2 {
-		m[kv[i].(string)] = kv[i+1]
-	}
-	return m
+	return strings.ReplaceAll(strings.Join(h.Programs.Calls(t), "; "), " ; ", "; ") // a tool without arguments leaves a blank
 }
 
 func TestChanges(t *testing.T) {
@@ -154,10 +93,10 @@ func TestChanges(t *testing.T) {
 	} {
 		t.Run(c.function+fmt.Sprint(c.args["name"]), func(t *testing.T) {
 			h := fakeHost(t)
-			h.overlay = machine.NewOverlay(h.machine)
+			h.Overlay = machine.NewOverlay(h.Machine)
 			check := func(when string) {
 				t.Helper()
-				_, said, err := h.call(t, c.function, c.args)
+				_, said, err := h.Call(t, c.function, c.args)
 				if said != c.diff || c.fail == "" && err != nil || c.fail != "" && (err == nil || err.Error() != c.fail) {
 					t.Errorf("%s said %q, %v\nwanted %q, %s", when, said, err, c.diff, c.fail)
 				}
@@ -166,10 +105,10 @@ func TestChanges(t *testing.T) {
 			if got := h.calls(t); got != "" {
 				t.Errorf("the plan ran %q", got)
 			}
-			if _, said, err := h.call(t, c.function, c.args); c.fail == "" && c.args["update_password"] == nil && (err != nil || said != "") {
+			if _, said, err := h.Call(t, c.function, c.args); c.fail == "" && c.args["update_password"] == nil && (err != nil || said != "") {
 				t.Errorf("planned twice, it said %q, %v", said, err)
 			}
-			h.overlay = nil
+			h.Overlay = nil
 			check("it")
 			if got := h.calls(t); got != c.calls {
 				t.Errorf("it ran %q, wanted %q", got, c.calls)
@@ -181,7 +120,7 @@ func TestChanges(t *testing.T) {
 // What a plan brings is there for the rest of the plan.
 func TestPlanGoesOn(t *testing.T) {
 	h := fakeHost(t)
-	h.overlay = machine.NewOverlay(h.machine)
+	h.Overlay = machine.NewOverlay(h.Machine)
 	for _, c := range []struct {
 		function string
 		args     map[string]any
@@ -194,7 +133,7 @@ func TestPlanGoesOn(t *testing.T) {
 		{"delete", args("name", "new"), "user new state: present -> absent"},
 		{"delete", args("name", "new"), ""},
 	} {
-		if _, said, err := h.call(t, c.function, c.args); err != nil || said != c.diff {
+		if _, said, err := h.Call(t, c.function, c.args); err != nil || said != c.diff {
 			t.Errorf("%s: %q, %v; wanted %q", c.function, said, err, c.diff)
 		}
 	}
@@ -216,14 +155,14 @@ func TestQueries(t *testing.T) {
 		{"group_exists", "web", "true"}, {"group_get_gid", "web", "33"}, {"group_members", "web", "[bob]"}, {"group_members", "bob", "[bob]"},
 		{"group_get_info", "web", "map[gid:33 members:[bob] name:web]"}, {"group_get_info", "none", "<nil>"}, {"validate_username", "a b", "false"},
 	} {
-		if got, _, err := h.call(t, c.function, args("name", c.name)); err != nil || fmt.Sprint(got) != c.want {
+		if got, _, err := h.Call(t, c.function, args("name", c.name)); err != nil || fmt.Sprint(got) != c.want {
 			t.Errorf("%s %s: %v, %v; wanted %s", c.function, c.name, got, err, c.want)
 		}
 	}
-	if got, _, err := h.call(t, "list", nil); err != nil || len(got.([]any)) != 2 {
+	if got, _, err := h.Call(t, "list", nil); err != nil || len(got.([]any)) != 2 {
 		t.Errorf("list: %v, %v", got, err)
 	}
-	if got, _, err := h.call(t, "group_list", nil); err != nil || len(got.([]any)) != 5 {
+	if got, _, err := h.Call(t, "group_list", nil); err != nil || len(got.([]any)) != 5 {
 		t.Errorf("group_list: %v, %v", got, err)
 	}
 }
