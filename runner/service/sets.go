@@ -1,11 +1,9 @@
 package service
 
 import (
-	"cmp"
 	"context"
-	"maps"
 	"math"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -194,7 +192,11 @@ func (s *Sets) store(ctx context.Context) error {
 // listed is what sets there are, in order, as the operation takes them.
 func listed(sets map[string]later) []any {
 	now := time.Now()
-	order := slices.SortedFunc(maps.Values(sets), func(a, b later) int { return cmp.Compare(a.n, b.n) })
+	order := make([]later, 0, len(sets))
+	for _, set := range sets {
+		order = append(order, set)
+	}
+	sort.Slice(order, func(i, j int) bool { return order[i].n < order[j].n })
 	out := make([]any, len(order))
 	for i, set := range order {
 		ttl := 0.0
