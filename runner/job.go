@@ -127,7 +127,7 @@ func (j *job) Event(kind string, body []byte) {
 	}
 	var c *cell
 	task := ""
-	if w, _, ok := located(e); ok {
+	if w, _, ok := event.Located(e); ok {
 		if c = j.cells[w.Step]; c == nil {
 			return // a step that was never sent
 		}
@@ -168,25 +168,6 @@ func (j *job) Event(kind string, body []byte) {
 	}
 }
 
-// located gives the place in an event of a step, and the same event elsewhere.
-func located(e event.Event) (w event.Where, at func(event.Where) event.Event, ok bool) {
-	switch e := e.(type) {
-	case event.TaskStarted:
-		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
-	case event.Output:
-		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
-	case event.Log:
-		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
-	case event.Called:
-		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
-	case event.TaskRetry:
-		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
-	case event.TaskDone:
-		return e.Where, func(w event.Where) event.Event { e.Where = w; return e }, true
-	}
-	return event.Where{}, nil, false
-}
-
 // Attribute puts the names the controller knows into an event of a worker, and
 // gives nil for one that no worker may send.
 func Attribute(e event.Event, host, task string) event.Event {
@@ -194,7 +175,7 @@ func Attribute(e event.Event, host, task string) event.Event {
 		p.Host = host
 		return p
 	}
-	w, at, ok := located(e)
+	w, at, ok := event.Located(e)
 	if !ok {
 		return nil
 	}

@@ -184,7 +184,7 @@ func (s *Session) back(ctx context.Context, cause error, hash string) (*process,
 	if err != nil {
 		return nil, err
 	}
-	p.wire = wire.NewConn(p.Stdout(), p.Stdin())
+	p.wire = newLink(p)
 	w, err := s.meet(ctx, p)
 	if err == nil {
 		err = s.same(w, attach)

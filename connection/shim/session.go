@@ -227,7 +227,7 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 		return nil, s.problem("start the worker", err, "")
 	}
 	if !o.Become.HasPassword { // that is for nobody but the worker
-		p.wire = wire.NewConn(p.Stdout(), p.Stdin())
+		p.wire = newLink(p)
 		s.out.guess = p.wire
 	}
 	if err := s.send(ctx, wire.KindHello, s.hello(false)); err != nil {
@@ -238,6 +238,13 @@ func Open(ctx context.Context, conn connection.Conn, o Options) (*Session, error
 	}
 	s.wg.Go(func() { s.run(p, nil, hash) })
 	return s, nil
+}
+
+// newLink is a link over the streams of a process.
+func newLink(p *process) *wire.Conn {
+	c := wire.NewConn(p.Stdout(), p.Stdin())
+	c.PackFrom(wire.PackController)
+	return c
 }
 
 // deadline sets how long the host may take for what comes next, until it speaks.
@@ -311,7 +318,7 @@ func (s *Session) first(p *process) {
 	s.proc = p
 	s.mu.Unlock()
 	if p.wire == nil {
-		p.wire = wire.NewConn(p.Stdout(), p.Stdin())
+		p.wire = newLink(p)
 	}
 	close(s.started)
 	s.wg.Go(func() {

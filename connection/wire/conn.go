@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ type Conn struct {
 	run     int     // control frames in a row
 	turn    bool    // blobs and chunks alternate
 	stream  uint32
+	packs   int   // what is said beyond so many bytes is packed
 	err     error // why nothing can be sent any more
 	done    chan struct{}
 
@@ -49,6 +51,7 @@ type message struct {
 	kind   Kind
 	stream uint32
 	data   []byte
+	small  bool // worth packing
 }
 
 // queue is a lane of messages that may be longer than a frame.
@@ -73,7 +76,7 @@ func Encode(kind Kind, v any) (Message, error) {
 		return m, nil
 	}
 	var err error
-	if m.data, err = msgpack.Marshal(v); err != nil {
+	if m.data, err = marshal(v); err != nil {
 		return m, fmt.Errorf("encode %s: %w", kind, err)
 	}
 	limit := MaxMessage
@@ -86,6 +89,19 @@ func Encode(kind Kind, v any) (Message, error) {
 	return m, nil
 }
 
+// marshal makes integers as short as they can be.
+func marshal(v any) ([]byte, error) {
+	enc := msgpack.GetEncoder()
+	defer msgpack.PutEncoder(enc)
+	var out bytes.Buffer
+	enc.Reset(&out)
+	enc.UseCompactInts(true)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
 // NewConn starts the goroutine that writes; Close ends it.
 func NewConn(r io.Reader, w io.Writer) *Conn {
 	c := &Conn{w: w, done: make(chan struct{}), heard: &heardReader{r: r, born: time.Now()}}
@@ -95,6 +111,11 @@ func NewConn(r io.Reader, w io.Writer) *Conn {
 	go c.write()
 	return c
 }
+
+// PackFrom says after how many bytes of messages the rest of them travels
+// deflated. Without it nothing does: to the other side of a pipe that costs more
+// than it saves. It is called before anything is sent.
+func (c *Conn) PackFrom(n int) { c.mu.Lock(); c.packs = n; c.mu.Unlock() }
 
 // Send queues v as a message of that kind: see Encode and Post.
 func (c *Conn) Send(ctx context.Context, kind Kind, v any) error {
@@ -130,7 +151,11 @@ func (c *Conn) Post(ctx context.Context, e Message) error {
 		return err
 	}
 	c.stream++
-	q.messages = append(q.messages, message{e.kind, c.stream, e.data})
+	limit := packMessage
+	if e.kind.lane() == laneBulk {
+		limit = packBlob
+	}
+	q.messages = append(q.messages, message{e.kind, c.stream, e.data, c.packs > 0 && len(e.data) <= limit})
 	q.bytes += len(e.data)
 	c.work.Signal()
 	return nil
@@ -146,29 +171,41 @@ func (c *Conn) hurry(e Message) error {
 		return errors.New("the other side takes nothing")
 	}
 	c.stream++
-	c.urgent = append(c.urgent, message{e.kind, c.stream, e.data})
+	c.urgent = append(c.urgent, message{kind: e.kind, stream: c.stream, data: e.data})
 	c.work.Signal()
 	return nil
 }
 
 // write sends frame by frame; between two frames of a long message whatever is
-// more urgent goes first.
+// more urgent goes first. What is packed waits for nothing: of what is ready as
+// much as fits goes together.
 func (c *Conn) write() {
 	defer close(c.done)
+	var p packer
 	for {
-		f, ok := c.next()
+		f, ok := c.next(true)
 		if !ok {
 			return
 		}
-		if err := f.write(c.w); err != nil {
+		for ok && p.takes(f, c.packs) {
+			p.add(f)
+			if ok = !p.full(); ok {
+				f, ok = c.next(false)
+			}
+		}
+		err := p.flush(c.w)
+		if err == nil && ok {
+			err = f.write(c.w)
+		}
+		if err != nil {
 			c.fail(fmt.Errorf("send: %w", err))
 			return
 		}
 	}
 }
 
-// next waits for the next frame to write. What was queued before Close goes out.
-func (c *Conn) next() (frame, bool) {
+// next gives the next frame to write. What was queued before Close goes out.
+func (c *Conn) next(wait bool) (frame, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
@@ -179,7 +216,7 @@ func (c *Conn) next() (frame, bool) {
 			c.room.Broadcast()
 			return f, true
 		}
-		if c.err != nil {
+		if c.err != nil || !wait {
 			return frame{}, false
 		}
 		c.work.Wait()
@@ -219,7 +256,7 @@ func (c *Conn) pick() (frame, bool) {
 func (q *queue) take() frame {
 	m := &q.messages[0]
 	n := min(len(m.data), MaxPayload)
-	f := frame{kind: m.kind, stream: m.stream, payload: m.data[:n]}
+	f := frame{kind: m.kind, stream: m.stream, payload: m.data[:n], small: m.small}
 	m.data = m.data[n:]
 	q.bytes -= n
 	if len(m.data) > 0 {

@@ -355,7 +355,7 @@ func (c *Conn) signal(kind Kind, stream uint32, n int64) error {
 	if len(c.urgent) >= maxUrgent {
 		return errors.New("the other side takes nothing")
 	}
-	c.urgent = append(c.urgent, message{kind, stream, body})
+	c.urgent = append(c.urgent, message{kind: kind, stream: stream, data: body})
 	c.work.Signal()
 	return nil
 }

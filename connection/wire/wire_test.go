@@ -209,6 +209,9 @@ func FuzzReader(f *testing.F) {
 		}
 	}
 	f.Add(b.Bytes())
+	same := func(n uint32) uint32 { return n }
+	f.Add(packedFrames(f, same, frame{kind: KindEvent, stream: 1, payload: []byte{0x80}}, frame{kind: KindJob | more, stream: 2, payload: make([]byte, MaxPayload)}))
+	f.Add(packedFrames(f, same, frame{kind: KindJob, stream: 2, payload: []byte("rest")}, frame{kind: kindPacked, payload: b.Bytes()[:20]}))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c := NewConn(bytes.NewReader(in), io.Discard)
 		defer func() { c.Close(); <-c.done }()

@@ -4,8 +4,7 @@
 # one and a hundred operations is compared, less what they differ near by.
 #
 # TCP begins with windows of 14 KB and doubles them each round trip, so that what
-# is larger takes longer whatever is said: the windows here are large from the
-# beginning (SLOWSTART=1 leaves them, and only shows the numbers).
+# is larger takes longer whatever is said: it is measured with these windows.
 #
 #   trips.sh [KIND…]      calls, tasks, files, templates; all of them without an argument
 #
@@ -94,11 +93,6 @@ measure() { # kind N: the milliseconds of the quickest of three runs, each of wh
 printf '%s\n' 'local t = task("first"):command(function() fs.exists("/") end):build()' \
   'workflow.define("w", { tasks = { t }, config = { hosts = "all" } })' >"$work/site/first.sloth"
 "$fleet" run "$sloth" apply -i "$LAB_DIR/run/inventory.yml" -l h1 "$work/site/first.sloth" >/dev/null # the worker is there from now on
-if [ "${SLOWSTART:-}" != 1 ]; then
-  window='initcwnd 400 initrwnd 400'
-  "$fleet" run ip route change "$LAB_SUBNET.0/24" dev "$LAB_NAME-brc" src "$LAB_SUBNET.1" $window
-  "$fleet" ssh 1 "ip route change $LAB_SUBNET.0/24 dev eth0 src $LAB_SUBNET.11 $window"
-fi
 bad=0
 printf '%-10s %9s %9s %9s %9s %6s %11s\n' kind '1 near' '100 near' '1 far' '100 far' RTT 'trips more'
 for kind in "${kinds[@]}"; do
@@ -113,6 +107,6 @@ for kind in "${kinds[@]}"; do
   trips=$(python3 -c "print(f'{(($many_far - $one_far) - ($many - $one)) / $line:.2f}')")
   printf '%-10s %9d %9d %9d %9d %6d %11s\n' $kind "$one" "$many" "$one_far" "$many_far" "$line" "$trips"
   # Half a round trip is what a loaded machine is unsteady by.
-  [ "${SLOWSTART:-}" = 1 ] || python3 -c "import sys; sys.exit($trips > 1.5)" || { bad=1; echo "trips: $kind: more than one round trip more" >&2; }
+  python3 -c "import sys; sys.exit($trips > 1.5)" || { bad=1; echo "trips: $kind: more than one round trip more" >&2; }
 done
 exit $bad

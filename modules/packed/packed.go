@@ -25,6 +25,19 @@ const (
 // Marshal packs v: plain data, or a struct with msgpack tags.
 func Marshal(v any) ([]byte, error) { return msgpack.Marshal(v) }
 
+// Compact is Marshal with integers as short as they can be.
+func Compact(v any) ([]byte, error) {
+	enc := msgpack.GetEncoder()
+	defer msgpack.PutEncoder(enc)
+	var out bytes.Buffer
+	enc.Reset(&out)
+	enc.UseCompactInts(true)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
 // decoders are set up again for each use: Reset forgets everything.
 var decoders = sync.Pool{New: func() any { return msgpack.NewDecoder(nil) }}
 

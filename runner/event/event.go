@@ -37,7 +37,7 @@ type Failure struct {
 
 // Where names the task a step-level event belongs to.
 type Where struct {
-	Task    string `msgpack:"t" json:"task"`
+	Task    string `msgpack:"t,omitempty" json:"task"`
 	Host    string `msgpack:"h,omitempty" json:"host"` // inventory name, "local" for the controller
 	Step    string `msgpack:"s,omitempty" json:"step,omitempty"`
 	Attempt int    `msgpack:"a,omitempty" json:"attempt,omitempty"`
@@ -149,3 +149,22 @@ func (TaskDone) kind() string    { return "task_done" }
 func (HostLost) kind() string    { return "host_lost" }
 func (Progress) kind() string    { return "progress" }
 func (RunDone) kind() string     { return "run_done" }
+
+// Located gives the place in an event of a step, and the same event elsewhere.
+func Located(e Event) (w Where, at func(Where) Event, ok bool) {
+	switch e := e.(type) {
+	case TaskStarted:
+		return e.Where, func(w Where) Event { e.Where = w; return e }, true
+	case Output:
+		return e.Where, func(w Where) Event { e.Where = w; return e }, true
+	case Log:
+		return e.Where, func(w Where) Event { e.Where = w; return e }, true
+	case Called:
+		return e.Where, func(w Where) Event { e.Where = w; return e }, true
+	case TaskRetry:
+		return e.Where, func(w Where) Event { e.Where = w; return e }, true
+	case TaskDone:
+		return e.Where, func(w Where) Event { e.Where = w; return e }, true
+	}
+	return Where{}, nil, false
+}

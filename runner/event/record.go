@@ -24,7 +24,7 @@ var kinds = func() map[string]reflect.Type {
 
 // Encode packs e for the wire.
 func Encode(e Event) (kind string, body []byte, err error) {
-	body, err = packed.Marshal(e)
+	body, err = packed.Compact(e)
 	return e.kind(), body, err
 }
 

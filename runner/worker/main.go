@@ -96,7 +96,11 @@ func serve(ctx context.Context, in io.ReadCloser, out io.Writer, as role) error 
 	signal.Notify(term, syscall.SIGTERM)
 	defer signal.Stop(term)
 	go r.heed(term) // it ends with the run
-	return r.live(newLink(in, out))
+	l := newLink(in, out)
+	if as == roleWorker {
+		l.wire.PackFrom(wire.PackWorker)
+	}
+	return r.live(l)
 }
 
 // verified compares the running program with the hash in its name.

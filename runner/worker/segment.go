@@ -128,6 +128,9 @@ func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options 
 		Host: s.seg.Host, Check: s.seg.Check, Modules: append(slices.Clone(s.modules), lockModule()),
 		Env: bind.Env{Call: modules.Call{Machine: s.r.machine, Services: services, Env: environment(s.r.hello.Env)}, Effect: e.begin, Seal: s.seg.Seal},
 		Emit: func(e event.Event) {
+			if w, at, ok := event.Located(e); ok { // whoever gave the step knows the rest
+				e = at(event.Where{Step: w.Step, Attempt: w.Attempt, Handler: w.Handler})
+			}
 			kind, body, err := event.Encode(e)
 			if err != nil { // outputs that cannot be encoded must not hide how the step ended
 				kind, body, _ = event.Encode(event.Log{Level: "error", Message: "an event cannot be sent: " + err.Error()})

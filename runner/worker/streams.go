@@ -51,6 +51,7 @@ func brought(c *net.UnixConn) (*link, error) {
 		return nil, err
 	}
 	l := newLink(in, out)
+	l.wire.PackFrom(wire.PackWorker)
 	l.front = c
 	return l, nil
 }
