@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/sloth-runner/sloth/connection"
@@ -316,8 +315,17 @@ func (s *Session) succeed(before, w wire.Welcome, cause error) {
 	s.greet = w
 }
 
+func setOf(list []string) map[string]bool {
+	set := make(map[string]bool, len(list))
+	for _, s := range list {
+		set[s] = true
+	}
+	return set
+}
+
 // retell sends what may have got lost with the last link.
 func (s *Session) retell(p *process, w wire.Welcome) error {
+	there, known := setOf(w.Blobs), setOf(w.Jobs)
 	s.blobsMu.Lock()
 	type content struct {
 		hash string
@@ -325,7 +333,7 @@ func (s *Session) retell(p *process, w wire.Welcome) error {
 	}
 	var missing []content
 	for hash, data := range s.blobs {
-		if !slices.Contains(w.Blobs, hash) {
+		if !there[hash] {
 			missing = append(missing, content{hash, data})
 		}
 	}
@@ -342,12 +350,12 @@ func (s *Session) retell(p *process, w wire.Welcome) error {
 		if !s.owed[id] || !j.sent {
 			continue
 		}
-		switch known := slices.Contains(w.Jobs, id); {
-		case !known && j.adopted: // it never arrived
+		switch {
+		case !known[id] && j.adopted: // it never arrived
 			delete(s.owed, id)
 			j.gone <- &Lost{Host: s.opt.Host, Cause: errors.New("the job was never given")}
 			continue
-		case !known:
+		case !known[id]:
 			messages = append(messages, j.m)
 		}
 		cancels = append(cancels, j.cancels...)

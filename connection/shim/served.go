@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/sloth-runner/sloth/connection/wire"
@@ -17,6 +18,7 @@ const (
 type served struct {
 	mu    sync.Mutex
 	calls map[uint64]*wire.Reply // nil: under way
+	order []uint64               // the keys of calls, as they came
 	bytes int
 }
 
@@ -28,10 +30,9 @@ func (v *served) begin(c wire.Call, remember bool) (again *wire.Reply, known boo
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for id, r := range v.calls {
-		if id < c.Answered && r != nil {
-			v.forget(id)
-		}
+	for len(v.order) > 0 && v.order[0] < c.Answered {
+		v.forget(v.order[0])
+		v.order = v.order[1:]
 	}
 	if r, ok := v.calls[c.ID]; ok {
 		return r, true
@@ -40,6 +41,7 @@ func (v *served) begin(c wire.Call, remember bool) (again *wire.Reply, known boo
 		v.calls = map[uint64]*wire.Reply{}
 	}
 	v.calls[c.ID] = nil
+	v.order = append(v.order, c.ID)
 	return nil, false
 }
 
@@ -51,16 +53,20 @@ func (v *served) end(c wire.Call, r wire.Reply) {
 	}
 	v.calls[c.ID] = &r
 	v.bytes += len(r.Body)
-	// A worker that never says what arrived does without the oldest.
-	for id := range v.calls {
-		if len(v.calls) <= maxReplies && v.bytes <= maxReplyMemory {
-			return
-		}
-		if id != c.ID && v.calls[id] != nil {
-			v.forget(id)
-		}
+	if !v.full() {
+		return
 	}
+	// A worker that never says what arrived does without the oldest.
+	v.order = slices.DeleteFunc(v.order, func(id uint64) bool {
+		if id == c.ID || v.calls[id] == nil || !v.full() {
+			return false
+		}
+		v.forget(id)
+		return true
+	})
 }
+
+func (v *served) full() bool { return len(v.calls) > maxReplies || v.bytes > maxReplyMemory }
 
 func (v *served) forget(id uint64) {
 	if r := v.calls[id]; r != nil {
@@ -72,6 +78,6 @@ func (v *served) forget(id uint64) {
 // reset forgets all: another worker counts from 1.
 func (v *served) reset() {
 	v.mu.Lock()
-	v.calls, v.bytes = nil, 0
+	v.calls, v.order, v.bytes = nil, nil, 0
 	v.mu.Unlock()
 }

@@ -23,10 +23,10 @@ func (r *run) ask(ctx context.Context, l *link, c wire.Call) (answer <-chan wire
 	r.mu.Lock()
 	r.calls++
 	c.ID = r.calls
-	c.Answered = c.ID
-	for id := range r.waiting {
-		c.Answered = min(c.Answered, id)
+	for r.oldest < c.ID && r.waiting[r.oldest] == nil {
+		r.oldest++
 	}
+	c.Answered = r.oldest
 	a.call = c
 	r.waiting[c.ID] = a
 	r.mu.Unlock()

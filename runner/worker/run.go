@@ -60,6 +60,7 @@ type run struct {
 	last    uint64                 // number of the last job's end; 0: none is the last
 	waiting map[uint64]*question
 	calls   uint64
+	oldest  uint64 // no call with a smaller number waits
 	overlay *machine.Overlay
 	become  map[string]*executor
 }
