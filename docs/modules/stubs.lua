@@ -1992,7 +1992,7 @@ function firewall.list(args) end
 ---@field enable? boolean Whether it starts at boot
 ---@field masked? boolean Whether it is impossible to start it
 ---@field mask? boolean Whether it is impossible to start it
----@field daemon_reload? boolean Let systemd read all unit files again first, at every call
+---@field daemon_reload? boolean First let systemd read all unit files again, where one has changed since it did
 
 ---@class systemd.enable.args
 ---@field name? string[]|string One service or a list of them; a name without a suffix is that of a .service

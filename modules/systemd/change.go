@@ -228,6 +228,8 @@ func (r *repeat) Plan(_ context.Context, _ modules.Diff, o modules.Overlay) erro
 	return nil
 }
 
+var errNotBooted = errors.New("this host does not run systemd")
+
 type daemonReload struct{}
 
 // Repeats is true: nobody can see whether it is needed for all units.
@@ -236,7 +238,7 @@ func (*daemonReload) Repeats() bool { return true }
 // Check always finds it to be done.
 func (*daemonReload) Check(_ context.Context, v facts.Viewer) (modules.Diff, error) {
 	if !booted(v) {
-		return modules.Diff{}, errors.New("this host does not run systemd")
+		return modules.Diff{}, errNotBooted
 	}
 	var d modules.Diff
 	d.Add(modules.Change{What: "systemd", Attr: "unit files", After: "read again"})

@@ -16,7 +16,7 @@ type ensure struct {
 	State   string `lua:"state" enum:"started,stopped,restarted,reloaded" doc:"What becomes of it: restarted and reloaded are done at every call, the others where needed"`
 	Enabled *bool  `lua:"enabled" alias:"enable" doc:"Whether it starts at boot"`
 	Masked  *bool  `lua:"masked" alias:"mask" doc:"Whether it is impossible to start it"`
-	Reload  bool   `lua:"daemon_reload" doc:"Let systemd read all unit files again first, at every call"`
+	Reload  bool   `lua:"daemon_reload" doc:"First let systemd read all unit files again, where one has changed since it did"`
 
 	parts []part
 }
@@ -43,7 +43,7 @@ func (e *ensure) Validate() error {
 
 // Repeats is true where something is done at every call.
 func (e *ensure) Repeats() bool {
-	return e.Reload || e.State == "restarted" || e.State == "reloaded"
+	return e.State == "restarted" || e.State == "reloaded"
 }
 
 var stateVerbs = map[string]string{"started": "start", "stopped": "stop", "restarted": "restart", "reloaded": "reload"}
@@ -61,7 +61,7 @@ func (e *ensure) functions() []modules.Changer {
 		}
 	}
 	if e.Reload {
-		out = append(out, &daemonReload{})
+		out = append(out, &reread{})
 	}
 	unmask := e.Masked != nil && !*e.Masked
 	if unmask {

@@ -21,6 +21,7 @@ func fakeHost(t *testing.T, units map[string]string) host {
 	h.put(t, "/run/standin/journal", "cannot bind to port 80\ngiving up\n")
 	h.put(t, "/run/systemd/system/x", "")
 	h.put(t, "/etc/systemd/system/x", "")
+	h.put(t, "/lib/x", "")
 	for name, text := range units {
 		h.put(t, "/run/standin/"+name, strings.ReplaceAll(text, " ", "\n")+"\n")
 	}
@@ -221,8 +222,10 @@ func TestEnsure(t *testing.T) {
 		{"unmasked and started", "LoadState=masked ActiveState=inactive UnitFileState=masked", map[string]any{"state": "started", "enabled": true, "masked": false},
 			"a.service enablement: masked -> unmasked; a.service enablement: disabled -> enabled; a.service state: inactive -> active",
 			"unmask -- a.service; enable -- a.service; start -- a.service", ""},
-		{"restarted", running, map[string]any{"state": "restarted", "daemon_reload": true},
-			"systemd unit files:  -> read again; a.service restart: active -> restarted", "daemon-reload; restart -- a.service", ""},
+		{"restarted", running, map[string]any{"state": "restarted"}, "a.service restart: active -> restarted", "restart -- a.service", ""},
+		{"nothing to read again", running, map[string]any{"state": "started", "daemon_reload": true}, "", "", ""},
+		{"read again", strings.Replace(running, "Reload=no", "Reload=yes", 1), map[string]any{"daemon_reload": true},
+			"a.service unit file: changed -> read again", "daemon-reload", ""},
 		{"nothing said", running, map[string]any{}, "", "", "systemd.ensure: say at least one of state, enabled, masked and daemon_reload"},
 		{"nonsense", running, map[string]any{"state": "started", "masked": true}, "", "", "systemd.ensure: what is masked can be neither started nor enabled"},
 		{"a typo", running, map[string]any{"state": "startd"}, "", "", `systemd.ensure: state = "startd": it must be one of`},
@@ -250,6 +253,53 @@ func TestEnsure(t *testing.T) {
 			}
 			if _, again, err := h.Call(t, "ensure", c.args); c.err == "" && (err != nil || c.args["state"] != "restarted" && again != "") {
 				t.Errorf("again: %q, %v", again, err)
+			}
+		})
+	}
+}
+
+// What hides the file that was read counts as changed, also where it is planned.
+func TestUnitFilesAreReadAgainWhereTheyChange(t *testing.T) {
+	const path = "/etc/systemd/system/"
+	read := strings.Replace(running, "/lib/x", path+"a.service", 1)
+	for _, c := range []struct {
+		name, unit string
+		file, late string // in a plan, and written on the host before it
+		want       string
+	}{
+		{"as it was", read, "", path + "a.service", ""},
+		{"another in front of it", strings.Replace(running, "/lib/x", "/usr/lib/systemd/system/a.service", 1), "", path + "a.service", "a.service unit file: changed -> read again"},
+		{"a drop-in", running, path + "a.service.d/more.conf", "", "a.service unit file: changed -> read again"},
+		{"another's drop-in", running, path + "c.service.d/more.conf", "", ""},
+		{"its own text", read, path + "a.service", path + "a.service", "a.service unit file: changed -> read again"},
+		{"a new unit", running, path + "new.service", "", ""},
+		{"generated", strings.Replace(running, "/lib/x", "/run/systemd/generator/a.service", 1), "", path + "a.service", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := fakeHost(t, map[string]string{"a.service": c.unit})
+			h.put(t, "/run/systemd/generator/a.service", "")
+			if c.late != "" {
+				h.put(t, c.late, "[Service]\n")
+			}
+			args := map[string]any{"name": "a", "daemon_reload": true}
+			h.Overlay = machine.NewOverlay(h.Machine)
+			if c.file != "" {
+				if dir := filepath.Dir(c.file); dir+"/" != path {
+					h.Overlay.PutDir(dir, 0o755)
+				}
+				h.Overlay.PutFile(c.file, []byte("[Service]\nNice=3\n"), 0o644, 0, 0)
+			}
+			if _, said, err := h.Call(t, "ensure", args); err != nil || said != c.want {
+				t.Errorf("%q, %v; wanted %q", said, err, c.want)
+			}
+			if c.want == "" || c.file != "" {
+				return
+			}
+			h.Overlay = nil
+			for _, want := range []string{c.want, ""} {
+				if _, said, err := h.Call(t, "ensure", args); err != nil || said != want {
+					t.Errorf("%q, %v; wanted %q", said, err, want)
+				}
 			}
 		})
 	}
