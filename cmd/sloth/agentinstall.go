@@ -39,7 +39,7 @@ func newAgentInstall(a *app, address *string) *cobra.Command {
 	x := &adhoc{app: a, flags: &hostFlags{}}
 	var at, binary string
 	c := &cobra.Command{
-		Use: "install HOST…", Aliases: []string{"upgrade"}, Short: "Put an agent on hosts, over SSH, as a systemd service", Args: cobra.MinimumNArgs(1),
+		Use: "install HOST…", Short: "Put an agent on hosts, over SSH, as a systemd service", Args: cobra.MinimumNArgs(1),
 		Long: `Put an agent on hosts, over SSH, as a systemd service.
 
 What is there already stays as it is; a newer program replaces an older one, which

@@ -221,10 +221,19 @@ func (s *agentStart) serve(ctx context.Context, k *agent.Keep, masters []string)
 		name = u.Username
 	}
 	hostname, _ := os.Hostname() // for people
+	registered, err := onTrial(s.dir)
+	if err != nil {
+		return err
+	}
 	run := agent.New(agent.Options{
 		Masters: masters, Keep: k, Host: host, Load: load, Log: log, First: s.first, Longest: s.longest, Connect: s.connect,
-		Hello:      agent.Hello{Version: version, Machine: machineID(k), Host: hostname, Platform: runtime.GOOS + "/" + runtime.GOARCH, User: name, Boot: lineOf("/proc/sys/kernel/random/boot_id")},
-		Registered: func(master string) { ready(fmt.Sprintf("agent %s is registered with %s", s.name, master)) },
+		Hello: agent.Hello{Version: version, Machine: machineID(k), Host: hostname, Platform: runtime.GOOS + "/" + runtime.GOARCH, User: name, Boot: lineOf("/proc/sys/kernel/random/boot_id")},
+		Registered: func(master string) {
+			if err := registered(); err != nil {
+				log("%v", err)
+			}
+			ready(fmt.Sprintf("agent %s is registered with %s", s.name, master))
+		},
 	})
 	if s.port > 0 {
 		stop, err := startHealth(ctx, net.JoinHostPort(s.bind, strconv.Itoa(s.port)), "--port", agentHealth(run))
@@ -233,7 +242,7 @@ func (s *agentStart) serve(ctx context.Context, k *agent.Keep, masters []string)
 		}
 		defer stop()
 	}
-	err := run.Run(ctx)
+	err = run.Run(ctx)
 	if ctx.Err() != nil {
 		return nil // it was told to end
 	}

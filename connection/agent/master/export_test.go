@@ -14,6 +14,3 @@ func NeedsCertificate(method string) bool { return rules[method].kind != "" }
 
 // NeedsRole says which kind of certificate, and which role, a method wants.
 func NeedsRole(method string) (kind string, role Role) { return rules[method].kind, rules[method].role }
-
-// Apart is apart.
-func Apart(a, b string) bool { return apart(a, b) }

@@ -183,21 +183,21 @@ func (m *Master) confirm(l *link) {
 func (m *Master) welcome(c *caller, h *agent.Hello) error {
 	switch {
 	case h.Protocol < agent.Floor:
-		return status.Errorf(codes.FailedPrecondition, "protocol %d is too old, this master speaks %d and newer: run `sloth agent upgrade %s`", h.Protocol, agent.Floor, c.id.Name)
+		return status.Errorf(codes.FailedPrecondition, "protocol %d is too old, this master speaks %d and newer: install sloth %s on that host (`sloth agent install %s`, or what `sloth agent bootstrap` prints)", h.Protocol, agent.Floor, m.o.Version, c.id.Name)
 	case h.Machine != c.id.Machine:
 		return status.Error(codes.FailedPrecondition, "this identity belongs to another machine: the machine id is not the one that was enrolled. Enrol this machine under its own name with a new token")
 	case len(h.Instance) < 16 || len(h.Instance) > 64 || len(h.Host) > 256 || len(h.Platform) > 64 || len(h.User) > 64 || len(h.Version) > 64 || len(h.Ticket) > 64 || len(h.Boot) > 64:
 		return status.Error(codes.InvalidArgument, "the hello has something too long, or no instance")
 	}
-	if apart(m.o.Version, h.Version) {
-		return status.Errorf(codes.FailedPrecondition, "sloth %s there and %s here are more than one minor release apart: install sloth %s on that host (`sloth agent install %s`)", printable(h.Version), m.o.Version, m.o.Version, c.id.Name)
+	if Apart(m.o.Version, h.Version) {
+		return status.Errorf(codes.FailedPrecondition, "sloth %s there and %s here are more than one minor release apart: install sloth %s on that host (`sloth agent install %s`, or what `sloth agent bootstrap` prints)", printable(h.Version), m.o.Version, m.o.Version, c.id.Name)
 	}
 	return nil
 }
 
-// apart reports whether two versions are too different. What is no version,
+// Apart reports whether two versions are too different. What is no version,
 // such as a build from source, goes with all.
-func apart(a, b string) bool {
+func Apart(a, b string) bool {
 	major1, minor1, ok1 := release(a)
 	major2, minor2, ok2 := release(b)
 	return ok1 && ok2 && (major1 != major2 || minor1-minor2 > 1 || minor2-minor1 > 1)
