@@ -17,6 +17,16 @@ type group struct {
 	block   []string // lines below
 	longest time.Duration
 	since   time.Time
+	joined  time.Time // the last of hosts
+}
+
+// due reports whether g has waited long enough. Hosts that take about as long as
+// those it has would be there by now; one that is slower is not waited for.
+func (g *group) due(now time.Time) bool {
+	if g.outcome >= outFailed {
+		return now.Sub(g.since) >= failedFor
+	}
+	return now.Sub(g.since) >= groupFor || now.Sub(g.joined) >= failedFor+2*g.longest
 }
 
 func (g *group) same(h *group) bool {
@@ -25,14 +35,15 @@ func (g *group) same(h *group) bool {
 
 // add shows g for host, together with other hosts that did the same.
 func (t *text) add(g *group, host string) {
-	g.hosts, g.since = []string{host}, t.o.Now()
+	now := t.o.Now()
+	g.hosts, g.since, g.joined = []string{host}, now, now
 	if !t.several || t.o.Verbosity > 0 {
 		t.show(g)
 		return
 	}
 	for _, other := range t.groups {
 		if other.same(g) {
-			other.hosts = append(other.hosts, host)
+			other.hosts, other.joined = append(other.hosts, host), now
 			other.longest = max(other.longest, g.longest)
 			return
 		}
@@ -53,11 +64,7 @@ func (t *text) flushGroups(all bool) {
 	i := -1
 	t.groups = slices.DeleteFunc(t.groups, func(g *group) bool {
 		i++
-		limit := groupFor
-		if g.outcome >= outFailed {
-			limit = failedFor
-		}
-		if i > complete && now.Sub(g.since) < limit {
+		if i > complete && !g.due(now) {
 			return false
 		}
 		t.show(g)
@@ -66,6 +73,14 @@ func (t *text) flushGroups(all bool) {
 }
 
 func (t *text) show(g *group) {
+	t.print(t.heading(g))
+	for _, l := range g.block {
+		t.print(strings.TrimRight("    "+l, " "))
+	}
+}
+
+// heading is the first line of a group.
+func (t *text) heading(g *group) string {
 	detail := g.detail
 	if g.note != "" {
 		detail = strings.TrimSpace("(" + g.note + ") " + detail)
@@ -74,10 +89,7 @@ func (t *text) show(g *group) {
 		// A sign alone does not tell a lost host from a failed task.
 		detail = strings.TrimSpace(words[g.outcome] + " " + detail)
 	}
-	t.print(t.line(g.outcome, g.task, g.hosts, detail, g.longest))
-	for _, l := range g.block {
-		t.print(strings.TrimRight("    "+l, " "))
-	}
+	return t.line(g.outcome, g.task, g.hosts, detail, g.longest)
 }
 
 // line is one result: sign, task, hosts, what happened, how long.

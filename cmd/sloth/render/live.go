@@ -15,10 +15,10 @@ const maxLive = 9
 
 var spinner = []string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
 
-// area is what is drawn below the last line: what is under way, the oldest
-// first, and how far the run is.
+// area is what is drawn below the last line: results that wait for more hosts,
+// what is under way, the oldest first, and how far the run is.
 func (t *text) area() string {
-	if !t.o.Interactive || t.ended || t.suspended > 0 || len(t.flights)+len(t.progress) == 0 {
+	if !t.o.Interactive || t.ended || t.suspended > 0 || len(t.flights)+len(t.progress)+len(t.groups) == 0 {
 		return ""
 	}
 	if t.o.Size != nil {
@@ -29,6 +29,9 @@ func (t *text) area() string {
 	now := t.o.Now()
 	room := max(1, min(maxLive, t.o.Height/3)-1)
 	var out []string
+	for _, g := range t.groups[max(0, len(t.groups)-(room+1)/2):] { // the others have been seen
+		out = append(out, t.waitingLine(g))
+	}
 	for _, host := range slices.Sorted(maps.Keys(t.progress)) {
 		out = append(out, t.progressLine(t.progress[host]))
 	}
@@ -51,6 +54,15 @@ func (t *text) area() string {
 	status := fmt.Sprintf("%s %s done, %d changed, %d running%s  %s", turn, count(t.done, "task"), changed, len(running), more, duration(now.Sub(t.began)))
 	out = append(out, t.p.dim(cut(status, t.o.Width-1)))
 	return strings.Join(out, "\n") + "\n"
+}
+
+// waitingLine is a result whose line is not written yet. It has no colours, since
+// it is cut.
+func (t *text) waitingLine(g *group) string {
+	p := t.p
+	defer func() { t.p = p }()
+	t.p = false
+	return cut(t.heading(g), t.o.Width-1)
 }
 
 func (t *text) flightLine(f *flight, now time.Time) string {

@@ -226,3 +226,59 @@ func TestTicking(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// TestAFastHostIsShownBesideASlowOne: its line waits for others that do the same,
+// but is drawn meanwhile, and not for longer than such hosts take.
+func TestAFastHostIsShownBesideASlowOne(t *testing.T) {
+	for _, interactive := range []bool{true, false} {
+		now := time.Unix(1000, 0)
+		var out bytes.Buffer
+		r, err := New("enhanced", &out, nil, Options{Interactive: interactive, Width: 60, Height: 24, still: true, Now: func() time.Time { return now }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := r.(*text)
+		pass := func(by time.Duration) {
+			now = now.Add(by)
+			d.mu.Lock()
+			d.flushGroups(false)
+			d.write()
+			d.q.drain()
+			d.mu.Unlock()
+		}
+		done := func(host string) {
+			w := event.Where{Task: "motd", Host: host}
+			r.Handle(event.Called{Where: w, Changed: true, Message: "write /etc/motd"})
+			r.Handle(event.TaskDone{Where: w, Status: event.Success, Changed: true, Duration: 50 * time.Millisecond})
+		}
+		r.Handle(event.RunStarted{Workflow: "site", Tasks: []string{"motd"}, Hosts: []string{"slow", "quick", "brisk"}})
+		for _, h := range []string{"slow", "quick", "brisk"} {
+			r.Handle(event.TaskStarted{Where: event.Where{Task: "motd", Host: h}})
+		}
+		done("quick")
+		area := ""
+		if interactive {
+			area = "~ motd  quick  write /etc/motd\n  brisk  motd\n  slow   motd\n⠋ 1 task done, 1 changed, 2 running  0.0s\n"
+		}
+		if got := d.area(); got != area {
+			t.Errorf("drawn:\n%s\nwant:\n%s", got, area)
+		}
+		pass(300 * time.Millisecond)
+		done("brisk")
+		pass(300 * time.Millisecond)
+		line := "~ motd  quick,brisk  write /etc/motd\n"
+		if strings.Contains(out.String(), line) != interactive { // there it is drawn
+			t.Errorf("after 0.6 s:\n%s", out.String())
+		}
+		pass(300 * time.Millisecond)
+		if !strings.Contains(out.String(), line) || len(d.groups) > 0 {
+			t.Errorf("after 0.9 s:\n%s", out.String())
+		}
+		now = now.Add(time.Minute)
+		done("slow")
+		r.Close()
+		if !strings.Contains(out.String(), "~ motd  slow   write /etc/motd\n") {
+			t.Errorf("in the end:\n%s", out.String())
+		}
+	}
+}

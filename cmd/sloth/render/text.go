@@ -16,8 +16,8 @@ const (
 	maxTaskWidth = 28
 	maxHostWidth = 20
 
-	// Hosts that did the same are shown on one line. These are how long a line
-	// waits for more of them.
+	// Hosts that did the same are shown on one line, which waits for more of them
+	// for so long at most; less where they are quick, and hardly for a failure.
 	groupFor  = 3 * time.Second
 	failedFor = 400 * time.Millisecond
 
