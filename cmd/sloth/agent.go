@@ -23,7 +23,8 @@ func newAgent(a *app) *cobra.Command {
 	var address string
 	c.PersistentFlags().StringVar(&address, "master", "", "the master's `address` (default: the last login, else 127.0.0.1:50053)")
 	c.AddCommand(newAgentStart(a, &address), newAgentList(a, &address), newAgentShow(a, &address), newAgentRun(a, &address),
-		newAgentStop(a, &address), newAgentDelete(a, &address), newAgentApprove(a, &address), newAgentToken(a, &address), newAgentInstall(a, &address), newAgentUpgrade(a, &address))
+		newAgentStop(a, &address), newAgentDelete(a, &address), newAgentApprove(a, &address), newAgentToken(a, &address), newAgentInstall(a, &address), newAgentUpgrade(a, &address),
+		newAgentBootstrap(a, &address))
 	return c
 }
 

@@ -221,7 +221,7 @@ func (s *agentStart) serve(ctx context.Context, k *agent.Keep, masters []string)
 		name = u.Username
 	}
 	hostname, _ := os.Hostname() // for people
-	registered, err := onTrial(s.dir)
+	registered, err := noteRegistered(s.dir)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -383,13 +384,15 @@ func (t *trial) verdict(ctx context.Context, in installer, fresh, version string
 // envTrial says that this agent runs on trial, and as what.
 const envTrial = "SLOTH_TRIAL"
 
-// onTrial returns what notes in the agent's folder that it has registered: the
-// host waits for that.
-func onTrial(dir string) (registered func() error, err error) {
+// noteRegistered returns what notes in the agent's folder that it has
+// registered, as what and in which version: scripts on the host wait for that.
+func noteRegistered(dir string) (func() error, error) {
 	name := os.Getenv(envTrial)
 	if name == "" {
-		return func() error { return nil }, nil
+		name = "agent"
 	}
 	// Commands that we start are on no trial.
-	return func() error { return wholefile.Write(path.Join(dir, "registered"), []byte(name+" "+version+"\n")) }, os.Unsetenv(envTrial)
+	return func() error {
+		return wholefile.Write(filepath.Join(dir, "registered"), []byte(name+" "+version+"\n"))
+	}, os.Unsetenv(envTrial)
 }
