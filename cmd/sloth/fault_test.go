@@ -326,8 +326,11 @@ func TestFault06TheControllerKilledAtEveryWrite(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
 	step := 4
-	if os.Getenv("SLOTH_EVERY_BYTE") == "1" {
-		step = 1
+	if s := os.Getenv("SLOTH_EVERY_BYTE"); s != "" {
+		var err error
+		if step, err = strconv.Atoi(s); err != nil || step < 1 {
+			t.Fatalf("SLOTH_EVERY_BYTE=%s is no distance", s)
+		}
 	}
 	kills := 0
 	for at := 1; at < 24; at += step {

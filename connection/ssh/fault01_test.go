@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 )
 
 // TestFault01EveryByte cuts and resets a short connection at every byte (a
-// sample of them without SLOTH_EVERY_BYTE=1), from the version line to the last
+// sample of them without SLOTH_EVERY_BYTE), from the version line to the last
 // answer of a command: always a connection error that invites a reconnect,
 // never a wrong password, a foreign key or a result that is not one.
 func TestFault01EveryByte(t *testing.T) {
@@ -46,8 +47,12 @@ func TestFault01EveryByte(t *testing.T) {
 	waitFor(t, "the end of the connection", func() bool { return len(p.Links()) == 0 })
 	up, down := p.Bytes()
 	sample := int64(15)
-	if os.Getenv("SLOTH_EVERY_BYTE") == "1" {
-		sample = up + down
+	if s := os.Getenv("SLOTH_EVERY_BYTE"); s != "" {
+		distance, err := strconv.ParseInt(s, 10, 32)
+		if err != nil || distance < 1 {
+			t.Fatalf("SLOTH_EVERY_BYTE=%s is no distance", s)
+		}
+		sample = max(up, down) / distance
 	}
 	var failed int
 	for _, fault := range []struct {

@@ -24,8 +24,19 @@ import (
 	"github.com/sloth-runner/sloth/runner/step"
 )
 
-// everyByte says that the systematic tests are to try all places, not samples.
-func everyByte() bool { return os.Getenv("SLOTH_EVERY_BYTE") == "1" }
+// everyOr is the distance of the places that a systematic test tries: what is
+// sampled, or the number in SLOTH_EVERY_BYTE (1: all of them).
+func everyOr(t *testing.T, sampled int) int {
+	s := os.Getenv("SLOTH_EVERY_BYTE")
+	if s == "" {
+		return sampled
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		t.Fatalf("SLOTH_EVERY_BYTE=%s is no distance", s)
+	}
+	return n
+}
 
 // A link that breaks while the shim is being put there is made again, and only a
 // whole shim gets its name.
@@ -270,7 +281,7 @@ func TestFault04TheWorkerKilledAtEveryWrite(t *testing.T) {
 	const n = 6
 	h := startDurable(t)
 	unknowns, hits := 0, 0
-	for at := 1; at <= 2*n; at += stride(3) {
+	for at := 1; at <= 2*n; at += everyOr(t, 3) {
 		if err := os.RemoveAll(filepath.Join(h.Home, "lines")); err != nil {
 			t.Fatal(err)
 		}
@@ -360,19 +371,12 @@ func workersAt(home string) (pids []int) {
 	return pids
 }
 
-func stride(sampled int) int {
-	if everyByte() {
-		return 1
-	}
-	return sampled
-}
-
 // With the front killed at a write of the journal nothing is lost at all.
 func TestFault02TheFrontKilledAtEveryWrite(t *testing.T) {
 	t.Parallel()
 	h := startDurable(t)
 	hits := 0
-	for at := 1; at <= 12; at += stride(4) {
+	for at := 1; at <= 12; at += everyOr(t, 4) {
 		if err := os.RemoveAll(filepath.Join(h.Home, "lines")); err != nil {
 			t.Fatal(err)
 		}
