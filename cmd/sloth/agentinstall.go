@@ -88,7 +88,7 @@ func (x *adhoc) install(ctx context.Context, hosts []string, with installer) err
 				if who == "" {
 					return line, nil
 				}
-				return becomeLine(how.Method, who, line, false)
+				return becomeLine(how.Method, who, line, "sh", false)
 			}
 			err = in.run(ctx)
 		}

@@ -33,6 +33,8 @@ type adhoc struct {
 	stream  bool
 	limit   time.Duration
 
+	stop *stages
+
 	audited string // what the audit log calls it; empty: nothing
 	matched []string
 
@@ -85,6 +87,9 @@ func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
 	fl.master = x.master
 	fl.addAliases(pattern)
 	hosts, err := fl.inv.Match(pattern, x.flags.limit)
+	if err == nil && len(hosts) > 1 {
+		err = enoughDescriptors(len(hosts))
+	}
 	if err == nil && x.audited != "" {
 		x.matched = hosts
 		x.app.note(ctx, audit.Entry{Action: x.audited + " began", Hosts: hosts})
@@ -109,12 +114,24 @@ func (x *adhoc) run(ctx context.Context, pattern string) error {
 		return err
 	}
 	defer x.fleet.close()
-	ctx, stop := interruptible(ctx)
+	whole := ctx
+	x.stop = &stages{app: x.app, leave: func() { x.audit(whole, exitError{exitInterrupted}) }}
+	ctx, stop := x.stop.watch(ctx)
 	defer stop()
 	results := make([]render.HostOutput, len(hosts))
-	each(hosts, x.flags.forks, func(i int, host string) { results[i] = x.one(ctx, host) })
+	each(hosts, x.flags.forks, func(i int, host string) {
+		if !x.stop.begin(host) {
+			results[i] = render.HostOutput{Host: host, Failure: failureOf(errNotBegun)}
+			return
+		}
+		defer x.stop.end(host)
+		results[i] = x.one(ctx, host)
+	})
 	if err := x.report(results); err != nil {
 		return err
+	}
+	if x.stop.interrupted() {
+		return exitError{exitInterrupted}
 	}
 	return verdict(ctx, results)
 }
@@ -138,7 +155,7 @@ func (x *adhoc) one(ctx context.Context, host string) render.HostOutput {
 	out := render.HostOutput{Host: host}
 	if x.limit > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, x.limit, fmt.Errorf("the command did not end within %s", x.limit))
+		ctx, cancel = context.WithTimeoutCause(ctx, x.limit, fmt.Errorf("it did not end within %s (--command-timeout) and was ended", x.limit))
 		defer cancel()
 	}
 	c, l, err := x.fleet.conn(ctx, host)
@@ -148,8 +165,9 @@ func (x *adhoc) one(ctx context.Context, host string) render.HostOutput {
 	}
 	line, stdin := x.command, io.Reader(nil)
 	who, how := x.fleet.becomeOf(l)
+	mark := newMark()
 	if who != "" {
-		if line, err = becomeLine(how.Method, who, x.command, how.HasPassword); err != nil {
+		if line, err = becomeLine(how.Method, who, x.command, "sloth-command-"+mark, how.HasPassword); err != nil {
 			out.Failure = failureOf(err)
 			return out
 		}
@@ -165,7 +183,9 @@ func (x *adhoc) one(ctx context.Context, host string) render.HostOutput {
 		defer func() { _ = errors.Join(r1.Close(), r2.Close()); l1.flush(); l2.flush() }() // lines never fail
 		w1, w2 = io.MultiWriter(stdout, r1), io.MultiWriter(stderr, r2)
 	}
-	err = connection.Run(ctx, c, connection.Command{Line: line}, stdin, w1, w2)
+	b := &begun{Conn: c}
+	err = connection.Run(ctx, b, connection.Command{Line: line}, stdin, w1, w2)
+	var lost *connection.Error
 	hide := x.app.redactor()
 	out.Stdout, out.Stderr, out.Truncated = hide.Bytes(stdout.data), hide.Bytes(stderr.data), stdout.cut || stderr.cut
 	var exit *connection.ExitError
@@ -175,18 +195,24 @@ func (x *adhoc) one(ctx context.Context, host string) render.HostOutput {
 		if who != "" && bytes.Contains(out.Stderr, []byte("password is required")) {
 			out.Failure = &event.Failure{Class: "become", Message: "sudo needs a password", Hint: "Use -K."}
 		}
+	case b.asked && errors.As(err, &lost) && lost.Class == connection.ClassTCP:
+		out.Failure = broken(err)
 	case err != nil:
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
+			if who != "" && b.asked {
+				err = errors.Join(err, x.endAs(ctx, c, how, who, mark))
+			}
 		}
 		out.Failure = failureOf(err)
 	}
 	return out
 }
 
-// becomeLine wraps a command line for another user.
-func becomeLine(method, who, command string, password bool) (string, error) {
-	inner := "/bin/sh -c " + quote(command)
+// becomeLine wraps a command line for another user; name is what its shell is
+// called.
+func becomeLine(method, who, command, name string, password bool) (string, error) {
+	inner := "/bin/sh -c " + quote(command) + " " + name
 	switch method {
 	case "", "sudo":
 		if password {
@@ -196,7 +222,7 @@ func becomeLine(method, who, command string, password bool) (string, error) {
 	case "doas":
 		return "doas -n -u " + quote(who) + " " + inner, nil
 	case "su":
-		return "su -s /bin/sh -c " + quote(command) + " " + quote(who), nil
+		return "su -s /bin/sh -c " + quote(command) + " " + quote(who) + " " + name, nil
 	}
 	return "", fmt.Errorf("there is no become method %q; use sudo, doas or su", method)
 }
@@ -267,14 +293,17 @@ func (x *adhoc) reportJSON(results []render.HostOutput) error {
 	return enc.Encode(map[string]any{"hosts": rows})
 }
 
-// verdict is the exit code of many hosts: a failed command outranks a host
-// that could not be reached.
+// verdict is the exit code of many hosts: a command whose end nobody knows
+// outranks one that failed, and that a host that could not be reached.
 func verdict(ctx context.Context, results []render.HostOutput) error {
 	code := exitOK
 	for _, r := range results {
 		switch {
 		case ctx.Err() != nil:
 			return exitError{exitInterrupted}
+		case r.Failure != nil && r.Failure.Class == unknownClass:
+			code = exitUnknown
+		case code == exitUnknown:
 		case r.ExitCode != 0, r.Failure != nil && (r.Failure.Class == "task" || r.Failure.Class == "become"):
 			code = exitFailed
 		case r.Failure != nil && code == exitOK:
