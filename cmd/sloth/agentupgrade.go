@@ -157,7 +157,7 @@ func (u *upgrade) installer(ctx context.Context, host, binary string) (installer
 		if who == "" {
 			return line, nil
 		}
-		return becomeLine(how.Method, who, line, false)
+		return becomeLine(how.Method, who, line, "sh", false)
 	}}, nil
 }
 

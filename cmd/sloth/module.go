@@ -24,7 +24,9 @@ import (
 
 // interruptible ends ctx at the first Ctrl-C; the second ends the program.
 func interruptible(ctx context.Context) (context.Context, func()) {
-	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // signals do again what they do by themselves
+	return ctx, stop
 }
 
 // callModule calls one module function on every host.
