@@ -11,8 +11,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// EnvDefault is the variable that names the default inventory.
-const EnvDefault = "SLOTH_INVENTORY"
+// envDefault is the variable that names the default inventory.
+const envDefault = "SLOTH_INVENTORY"
 
 // FindDefault gives the sources to load when none was named: what
 // $SLOTH_INVENTORY says; `inventory:` (one or a list) in sloth.yaml of dir, then
@@ -23,8 +23,8 @@ const EnvDefault = "SLOTH_INVENTORY"
 // or everybody may write is refused, and so is one named by such a file: anyone
 // could have put it where sloth is started. Files of root are trusted.
 func FindDefault(dir string) ([]string, error) {
-	if s := strings.TrimSpace(os.Getenv(EnvDefault)); s != "" {
-		return trustedSources([]string{s}, "$"+EnvDefault)
+	if s := strings.TrimSpace(os.Getenv(envDefault)); s != "" {
+		return trustedSources([]string{s}, "$"+envDefault)
 	}
 	configs := []string{filepath.Join(dir, "sloth.yaml")}
 	if base := configDir(); base != "" {

@@ -23,7 +23,7 @@ func TestFindDefaultOrder(t *testing.T) {
 	dir, home := t.TempDir(), t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_CONFIG_HOME", "")
-	t.Setenv(EnvDefault, "")
+	t.Setenv(envDefault, "")
 	want := func(step string, sources ...string) {
 		t.Helper()
 		got, err := FindDefault(dir)
@@ -42,14 +42,14 @@ func TestFindDefaultOrder(t *testing.T) {
 	prod := put(t, filepath.Join(dir, "inv", "prod.yml"), "all:\n")
 	put(t, filepath.Join(dir, "sloth.yaml"), "inventory: [inv/prod.yml, 'web-01,web-02,']\n")
 	want("the project's settings", prod, "web-01,web-02,")
-	t.Setenv(EnvDefault, hosts)
+	t.Setenv(envDefault, hosts)
 	want("the environment", hosts)
 }
 
 func TestFault61PlantedFilesAreRefused(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("XDG_CONFIG_HOME", "")
-	t.Setenv(EnvDefault, "")
+	t.Setenv(envDefault, "")
 	refused := func(dir, part string) {
 		t.Helper()
 		got, err := FindDefault(dir)

@@ -92,8 +92,8 @@ func Launch(ctx context.Context, o Options) (*Server, error) {
 	return nil, err
 }
 
-// LaunchAll starts n servers named NAME1…NAMEn side by side: all or none.
-func LaunchAll(ctx context.Context, n int, o Options) ([]*Server, error) {
+// launchAll starts n servers named NAME1…NAMEn side by side: all or none.
+func launchAll(ctx context.Context, n int, o Options) ([]*Server, error) {
 	if o.Name == "" {
 		o.Name = "sshd"
 	}

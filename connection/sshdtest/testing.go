@@ -33,7 +33,7 @@ func StartAll(t testing.TB, n int, o Options) []*Server {
 		s, err = Launch(ctx, o)
 		servers = []*Server{s}
 	} else {
-		servers, err = LaunchAll(ctx, n, o)
+		servers, err = launchAll(ctx, n, o)
 	}
 	if errors.Is(err, ErrNoSSHD) {
 		MustSkip(t, err.Error())

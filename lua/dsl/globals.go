@@ -60,7 +60,7 @@ func notify(L *lua.LState) int {
 		engine.Raise(L, fmt.Errorf("notify %w", err))
 	}
 	ctx := engine.Context(L)
-	r := RunOf(ctx)
+	r := runOf(ctx)
 	if r != nil && r.Notify != nil {
 		for _, name := range names {
 			r.Notify(name)
@@ -89,7 +89,7 @@ func flushHandlers(L *lua.LState) int {
 	if !ok {
 		engine.Raise(L, errors.New("flush_handlers: not available here"))
 	}
-	r := RunOf(ctx)
+	r := runOf(ctx)
 	err := engine.Block(L, func(ctx context.Context) error {
 		if r != nil && r.Flush != nil {
 			r.Flush(ctx)

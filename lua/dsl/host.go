@@ -144,7 +144,7 @@ func (w *world) openVars(L *lua.LState) lua.LValue {
 	t := dataTable(L, maps.Clone(w.setup.host.Vars))
 	mt := L.CreateTable(0, 1)
 	mt.RawSetString("__index", L.NewFunction(func(L *lua.LState) int {
-		r := RunOf(engine.Context(L))
+		r := runOf(engine.Context(L))
 		if r == nil || r.Vars == nil {
 			return 0
 		}

@@ -93,7 +93,7 @@ func (w *world) installThis(L *lua.LState) {
 // error that it is.
 func callText(L *lua.LState) int {
 	text := L.CheckString(1)
-	if r := RunOf(engine.Context(L)); r == nil || r.Task != text {
+	if r := runOf(engine.Context(L)); r == nil || r.Task != text {
 		engine.Raise(L, errors.New("attempt to call a string value"))
 	}
 	L.Push(lua.LString(text))
@@ -246,7 +246,7 @@ func (w *world) workdirChange(what string) func(*lua.LState, *part) int {
 		err := engine.Block(L, func(ctx context.Context) error {
 			remove, make := what != "ensure", what != "cleanup"
 			if remove {
-				if err := RemoveDir(ctx, env, dir, at); err != nil {
+				if err := removeDir(ctx, env, dir, at); err != nil {
 					return err
 				}
 			}

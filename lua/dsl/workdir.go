@@ -63,8 +63,8 @@ func EnsureDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
 	return nil
 }
 
-// RemoveDir removes a folder with all in it, or plans to.
-func RemoveDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
+// removeDir removes a folder with all in it, or plans to.
+func removeDir(ctx context.Context, env *bind.Env, dir string, at Pos) error {
 	v := env.Viewer
 	if v == nil {
 		v = env.Call.Machine

@@ -100,8 +100,8 @@ func WithRun(ctx context.Context, r *Run) context.Context {
 	return context.WithValue(ctx, placeKey{}, r)
 }
 
-// RunOf returns the task that ctx belongs to, or nil at the top level of a file.
-func RunOf(ctx context.Context) *Run {
+// runOf returns the task that ctx belongs to, or nil at the top level of a file.
+func runOf(ctx context.Context) *Run {
 	r, _ := ctx.Value(placeKey{}).(*Run)
 	return r
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -182,19 +181,4 @@ func chmodAt(p place, mode fs.FileMode) error {
 		return unix.ELOOP
 	}
 	return chmodFD(fd, p, bits)
-}
-
-// Real resolves every link in path, also where the last names are missing.
-func Real(path string) (string, error) {
-	rest := ""
-	for dir := filepath.Clean(path); ; dir = filepath.Dir(dir) {
-		real, err := filepath.EvalSymlinks(dir)
-		if err == nil {
-			return filepath.Join(real, rest), nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) || dir == "/" || dir == "." {
-			return "", err
-		}
-		rest = filepath.Join(filepath.Base(dir), rest)
-	}
 }

@@ -12,14 +12,14 @@ import (
 func Stubs(mods []modules.Module) string {
 	parts := []string{"---@meta\n-- Written by sloth: what the Lua language server should know about its modules.\n"}
 	for _, m := range mods {
-		parts = append(parts, LuaCATS(m))
+		parts = append(parts, luaCATS(m))
 	}
 	return strings.Join(parts, "\n")
 }
 
-// LuaCATS is the stub of one module for the Lua language server: it completes
+// luaCATS is the stub of one module for the Lua language server: it completes
 // functions and arguments and warns at wrong ones before anything runs.
-func LuaCATS(m modules.Module) string {
+func luaCATS(m modules.Module) string {
 	var b strings.Builder
 	for _, f := range m.Funcs {
 		options(&b, m.Name, f)

@@ -72,7 +72,7 @@ mode|mode||`
 			t.Errorf("the page lacks %s", line)
 		}
 	}
-	stub := LuaCATS(modules.Module{Name: "m", Summary: "A module.", Funcs: []modules.Func{probe()}})
+	stub := luaCATS(modules.Module{Name: "m", Summary: "A module.", Funcs: []modules.Func{probe()}})
 	for _, line := range []string{
 		`---@field state? "present"|"absent" A state`, "---@param path string|m.probe.args A path",
 		`---@param state? "present"|"absent" A state`, "function m.probe(path, state, args) end",

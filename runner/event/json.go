@@ -54,9 +54,9 @@ func Plain(v any) any {
 	return v
 }
 
-// Unplain turns the objects that Plain made back into text, and whole numbers
+// unplain turns the objects that Plain made back into text, and whole numbers
 // back into int64.
-func Unplain(v any) any {
+func unplain(v any) any {
 	switch t := v.(type) {
 	case float64:
 		if t == math.Trunc(t) && math.Abs(t) <= 1<<53 {
@@ -64,7 +64,7 @@ func Unplain(v any) any {
 		}
 	case []any:
 		for i, item := range t {
-			t[i] = Unplain(item)
+			t[i] = unplain(item)
 		}
 	case map[string]any:
 		if s, ok := t[base64Key].(string); ok && len(t) == 1 {
@@ -73,7 +73,7 @@ func Unplain(v any) any {
 			}
 		}
 		for k, item := range t {
-			t[k] = Unplain(item)
+			t[k] = unplain(item)
 		}
 	}
 	return v

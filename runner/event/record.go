@@ -90,11 +90,11 @@ func Unmarshal(line []byte) (Record, Event, error) {
 	e := p.Elem().Interface().(Event)
 	switch t := e.(type) {
 	case TaskDone:
-		t.Outputs = Unplain(t.Outputs)
+		t.Outputs = unplain(t.Outputs)
 		e = t
 	case Log:
 		if t.Fields != nil {
-			t.Fields, _ = Unplain(t.Fields).(map[string]any)
+			t.Fields, _ = unplain(t.Fields).(map[string]any)
 		}
 		e = t
 	}

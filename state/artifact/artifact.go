@@ -26,8 +26,8 @@ import (
 // maxMeta bounds what is read of one description.
 const maxMeta = 64 << 10
 
-// MaxName is the length of an artifact's name in bytes.
-const MaxName = 1024
+// maxName is the length of an artifact's name in bytes.
+const maxName = 1024
 
 // Artifact is one version of a file that a task made.
 type Artifact struct {
@@ -73,7 +73,7 @@ func (s *Store) Close() error { return s.root.Close() }
 
 // CheckName refuses names that are no path below a folder.
 func CheckName(name string) error {
-	if name == "" || len(name) > MaxName || !filepath.IsLocal(filepath.FromSlash(name)) || path.Clean(name) != name || name == "." || strings.ContainsAny(name, "\x00\n\\") {
+	if name == "" || len(name) > maxName || !filepath.IsLocal(filepath.FromSlash(name)) || path.Clean(name) != name || name == "." || strings.ContainsAny(name, "\x00\n\\") {
 		return fmt.Errorf("%.200q is no name for an artifact: it is a path below the task's folder", name)
 	}
 	return nil

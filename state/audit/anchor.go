@@ -33,12 +33,6 @@ func (l *Log) key() (key, host string, err error) {
 	return anchors + hex.EncodeToString(sum[:16]), host, nil
 }
 
-// Anchor gives how far the log went when it was last anchored.
-func (l *Log) Anchor(ctx context.Context, store state.Store) (Position, error) {
-	a, _, err := l.anchor(ctx, store)
-	return a.Position, err
-}
-
 func (l *Log) anchor(ctx context.Context, store state.Store) (a anchor, at state.Revision, err error) {
 	key, _, err := l.key()
 	if err != nil {

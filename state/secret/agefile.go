@@ -119,7 +119,7 @@ func readFile(path string) ([]byte, error) {
 }
 
 func (a *AgeFile) decrypt(data []byte) ([]byte, error) {
-	if !IsAge(data) {
+	if !isAge(data) {
 		return nil, errors.New("it is not encrypted by age")
 	}
 	ids, err := a.keys.load()
@@ -177,8 +177,8 @@ func (k *Keys) names() []string {
 	return out
 }
 
-// IsAge reports whether data looks like a file of age.
-func IsAge(data []byte) bool {
+// isAge reports whether data looks like a file of age.
+func isAge(data []byte) bool {
 	return bytes.HasPrefix(data, []byte(armor.Header)) || bytes.HasPrefix(data, []byte("age-encryption.org/"))
 }
 

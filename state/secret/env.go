@@ -9,19 +9,19 @@ import (
 	"github.com/sloth-runner/sloth/modules"
 )
 
-// EnvPrefix begins the names of variables that hold secrets.
-const EnvPrefix = "SLOTH_SECRET_"
+// envPrefix begins the names of variables that hold secrets.
+const envPrefix = "SLOTH_SECRET_"
 
 // Env has the secrets in variables such as SLOTH_SECRET_DB_PASSWORD, which is
 // the secret db_password, db-password or db/password.
 type Env struct{}
 
 // Where says what the variables are called.
-func (Env) Where() string { return "the environment (" + EnvPrefix + "NAME)" }
+func (Env) Where() string { return "the environment (" + envPrefix + "NAME)" }
 
 // Get looks the variable up.
 func (Env) Get(_ context.Context, name string) (modules.Secret, error) {
-	v := os.Getenv(EnvPrefix + envName(name))
+	v := os.Getenv(envPrefix + envName(name))
 	if v == "" { // which is how CI systems pass on what they do not have
 		return modules.Secret{}, ErrNotFound
 	}
@@ -33,7 +33,7 @@ func (Env) List(context.Context) ([]string, error) {
 	var names []string
 	for _, kv := range os.Environ() {
 		k, v, _ := strings.Cut(kv, "=")
-		if name, ok := strings.CutPrefix(k, EnvPrefix); ok && name != "" && v != "" {
+		if name, ok := strings.CutPrefix(k, envPrefix); ok && name != "" && v != "" {
 			names = append(names, strings.ToLower(name))
 		}
 	}

@@ -29,16 +29,16 @@ func (h HostOutput) same(o HostOutput) bool {
 	return h.ExitCode == o.ExitCode && h.Truncated == o.Truncated && string(h.Stdout) == string(o.Stdout) && string(h.Stderr) == string(o.Stderr)
 }
 
-// Folded is the same output of one or more hosts.
-type Folded struct {
+// folded is the same output of one or more hosts.
+type folded struct {
 	Hosts []string
 	HostOutput
 }
 
-// FoldOutputs puts hosts with the same output together, in the order given,
+// foldOutputs puts hosts with the same output together, in the order given,
 // those where something went wrong last.
-func FoldOutputs(results []HostOutput) []Folded {
-	var out []Folded
+func foldOutputs(results []HostOutput) []folded {
+	var out []folded
 	seen := map[string][]int{}
 	for _, r := range results {
 		// Outputs can be long: only those that begin alike are compared.
@@ -50,9 +50,9 @@ func FoldOutputs(results []HostOutput) []Folded {
 			continue
 		}
 		seen[key] = append(seen[key], len(out))
-		out = append(out, Folded{[]string{r.Host}, r})
+		out = append(out, folded{[]string{r.Host}, r})
 	}
-	slices.SortStableFunc(out, func(a, b Folded) int {
+	slices.SortStableFunc(out, func(a, b folded) int {
 		switch {
 		case a.ok() == b.ok():
 			return 0
@@ -70,7 +70,7 @@ func WriteFolded(w io.Writer, results []HostOutput, o Options) error {
 	o = o.withDefaults()
 	p := painter(o.Color)
 	var b strings.Builder
-	for _, f := range FoldOutputs(results) {
+	for _, f := range foldOutputs(results) {
 		indent := "    "
 		if len(results) == 1 && f.ok() {
 			indent = ""
@@ -99,7 +99,7 @@ func WriteFolded(w io.Writer, results []HostOutput, o Options) error {
 	return err
 }
 
-func (f Folded) heading(p painter, o Options) string {
+func (f folded) heading(p painter, o Options) string {
 	name := o.Fold(f.Hosts)
 	many := ""
 	if len(f.Hosts) > 1 {

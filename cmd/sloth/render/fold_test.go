@@ -42,7 +42,7 @@ func TestManyDifferentOutputs(t *testing.T) {
 	for i := range 10000 {
 		results = append(results, HostOutput{Host: fmt.Sprint(i), Stdout: []byte(fmt.Sprintf("uptime of %d", i/2))})
 	}
-	if got := FoldOutputs(results); len(got) != 5000 || len(got[0].Hosts) != 2 {
+	if got := foldOutputs(results); len(got) != 5000 || len(got[0].Hosts) != 2 {
 		t.Errorf("%d groups", len(got))
 	}
 }

@@ -29,8 +29,8 @@ const (
 
 var roles = []Role{Viewer, Operator, Admin}
 
-// ParseRole reads a role.
-func ParseRole(s string) (Role, bool) {
+// parseRole reads a role.
+func parseRole(s string) (Role, bool) {
 	r := Role(s)
 	return r, slices.Contains(roles, r)
 }

@@ -69,7 +69,7 @@ func (m *Master) token(ctx context.Context, q *agent.TokenRequest) (*agent.Token
 	switch q.Kind {
 	case pki.KindAgent:
 	case pki.KindUser:
-		role, ok := ParseRole(q.Role)
+		role, ok := parseRole(q.Role)
 		if !ok {
 			return nil, status.Errorf(codes.InvalidArgument, "there is no role %q; there are viewer, operator and admin", printable(q.Role))
 		}

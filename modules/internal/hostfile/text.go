@@ -23,8 +23,8 @@ const (
 	MaxEdited = 64 << 20
 )
 
-// IsText reports whether data can be shown line by line.
-func IsText(data []byte) bool {
+// isText reports whether data can be shown line by line.
+func isText(data []byte) bool {
 	return bytes.IndexByte(data, 0) < 0 && utf8.Valid(data)
 }
 

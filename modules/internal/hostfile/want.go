@@ -171,7 +171,7 @@ func (w *Want) compare(ctx context.Context, v facts.Viewer, d *modules.Diff) err
 	if c.After, text, err = w.show(ctx); err != nil {
 		return err
 	}
-	if text && w.old.Size <= maxShown && IsText(before) {
+	if text && w.old.Size <= maxShown && isText(before) {
 		c.Before, c.Text = string(before), true
 		d.Add(c)
 		return nil
@@ -208,7 +208,7 @@ func (w *Want) show(ctx context.Context) (after string, text bool, err error) {
 	if err != nil {
 		return "", false, err
 	}
-	if !IsText(data) {
+	if !isText(data) {
 		return digest(w.Source.Size, w.Source.Hash), false, nil
 	}
 	return string(data), true, nil

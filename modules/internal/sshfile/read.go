@@ -17,9 +17,9 @@ import (
 // maxFile is more than any file of keys needs.
 const maxFile = 4 << 20
 
-// Foreign reports whether somebody else than root and this process could have
+// foreign reports whether somebody else than root and this process could have
 // made something that belongs to uid.
-func Foreign(uid int) bool { return uid != 0 && uid != os.Geteuid() }
+func foreign(uid int) bool { return uid != 0 && uid != os.Geteuid() }
 
 // Real refuses a link of another user at path: root would read, and perhaps
 // give away, what that user cannot. A missing path is no error.
@@ -28,7 +28,7 @@ func Real(v facts.Viewer, path string) error {
 	if hostfile.Missing(err) {
 		return nil
 	}
-	if err == nil && st.Mode&fs.ModeSymlink != 0 && Foreign(st.UID) {
+	if err == nil && st.Mode&fs.ModeSymlink != 0 && foreign(st.UID) {
 		return fmt.Errorf("%s is a link to %s that belongs to %s, and is not followed; let the task become that user, or remove the link", path, st.Link, st.Owner)
 	}
 	return err
@@ -75,7 +75,7 @@ func unmoved(v facts.Viewer, path string, f io.Reader) error {
 		return err
 	}
 	opened, ok := f.(interface{ Stat() (fs.FileInfo, error) })
-	if !ok || !Foreign(dir.UID) {
+	if !ok || !foreign(dir.UID) {
 		return nil
 	}
 	st, err := opened.Stat()
@@ -90,7 +90,7 @@ func unmoved(v facts.Viewer, path string, f io.Reader) error {
 	if ok && now.Mode.IsRegular() && uint64(sys.Ino) == now.Inode && Real(v, filepath.Dir(path)) == nil { //nolint:unconvert // differs by platform
 		return nil
 	}
-	if now.Mode&fs.ModeSymlink != 0 && !Foreign(now.UID) {
+	if now.Mode&fs.ModeSymlink != 0 && !foreign(now.UID) {
 		return nil // root's own link
 	}
 	return fmt.Errorf("read %s: %w", path, errMoved)

@@ -16,8 +16,8 @@ import (
 	"io"
 )
 
-// MaxDict is the memory a stream may ask for: what xz -9 uses.
-const MaxDict = 64 << 20
+// maxDict is the memory a stream may ask for: what xz -9 uses.
+const maxDict = 64 << 20
 
 var (
 	errCorrupt = errors.New("the xz data is damaged")
@@ -170,8 +170,8 @@ func (r *Reader) header() error {
 		return errFilter
 	}
 	dict := uint64(2|filter[2]&1) << (filter[2]/2 + 11)
-	if filter[2] == 40 || dict > MaxDict {
-		return fmt.Errorf("its xz needs a dictionary of more than %d MB", MaxDict>>20)
+	if filter[2] == 40 || dict > maxDict {
+		return fmt.Errorf("its xz needs a dictionary of more than %d MB", maxDict>>20)
 	}
 	if cap(r.win.buf) < int(dict) {
 		r.win.buf = make([]byte, dict)

@@ -72,7 +72,7 @@ func encodings(b []byte) []string {
 			// characters at both ends.
 			s := enc.EncodeToString(append(make([]byte, before), b...))
 			s = s[(8*before+5)/6 : 8*(before+len(b))/6]
-			if len(s) >= MinLength {
+			if len(s) >= minLength {
 				out = append(out, s)
 			}
 			if before == 0 {

@@ -13,12 +13,12 @@ import (
 	"sync/atomic"
 )
 
-// MinLength is the size of the shortest secret that is searched for, in bytes:
+// minLength is the size of the shortest secret that is searched for, in bytes:
 // shorter ones are part of too much that is none.
-const MinLength = 4
+const minLength = 4
 
-// MaxLength is how much of a longer secret is searched for, in bytes.
-const MaxLength = 64 << 10
+// maxLength is how much of a longer secret is searched for, in bytes.
+const maxLength = 64 << 10
 
 // maxSecrets bounds what may be added, since some comes from hosts.
 const maxSecrets = 10_000
@@ -46,7 +46,7 @@ func New(mark string) *Redactor {
 // is no secret by itself, so that what holds it is shown as it is; it names name
 // and never the value.
 func (r *Redactor) Add(name, value string) error {
-	value = value[:min(len(value), MaxLength)]
+	value = value[:min(len(value), maxLength)]
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if value == "" || r.known[value] {
@@ -55,7 +55,7 @@ func (r *Redactor) Add(name, value string) error {
 	r.known[value] = true // a warning once is enough
 	trimmed := strings.TrimSpace(value)
 	switch {
-	case len(trimmed) < MinLength:
+	case len(trimmed) < minLength:
 		return fmt.Errorf("secret %q has %d bytes, too few to be found in what is printed: output that has it is shown as it is", name, len(trimmed))
 	case slices.Contains(common, strings.ToLower(trimmed)):
 		return fmt.Errorf("secret %q is a common word: output that has it is shown as it is", name)
