@@ -72,10 +72,18 @@ func lookClassic(ctx context.Context, v facts.Viewer, names []string) ([]Unit, e
 
 // startsAtBoot looks for the links that enabling leaves.
 func startsAtBoot(v facts.Viewer, name string) bool {
-	if _, err := v.Lstat("/etc/runlevels/default/" + name); err == nil {
-		return true
+	return len(runlevels(v, name)) > 0 || linked(v, 'S', name)
+}
+
+// runlevels are those of OpenRC's that a boot passes through and the service is in.
+func runlevels(v facts.Viewer, name string) []string {
+	var in []string
+	for _, level := range []string{"sysinit", "boot", "default"} {
+		if _, err := v.Lstat(path.Join("/etc/runlevels", level, name)); err == nil {
+			in = append(in, level)
+		}
 	}
-	return linked(v, 'S', name)
+	return in
 }
 
 // linked looks for S20name or K80name among the links of the runlevels.
@@ -145,8 +153,10 @@ func enableClassic(v facts.Viewer, verb, name string) []string {
 		return b
 	}
 	switch {
+	case has(v, "rc-update") && on:
+		return []string{"rc-update", "add", name, "default"}
 	case has(v, "rc-update"):
-		return []string{"rc-update", pick("add", "del"), name, "default"}
+		return append([]string{"rc-update", "del", name}, runlevels(v, name)...)
 	case has(v, "update-rc.d"):
 		on := "enable"
 		if !linked(v, 'K', name) { // update-rc.d enable only turns links around

@@ -323,6 +323,35 @@ func TestUnitFileThatWasNotRead(t *testing.T) {
 	}
 }
 
+// OpenRC has services in several runlevels, all of which a boot passes through.
+func TestRunlevels(t *testing.T) {
+	h := fakeHost(t, nil)
+	if err := os.RemoveAll(filepath.Join(h.Dir, "run/systemd")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/etc/init.d/app", "/etc/init.d/net", "/etc/runlevels/boot/net", "/etc/runlevels/sysinit/net", "/etc/init.d/off", "/etc/runlevels/shutdown/off"} {
+		h.put(t, path, "")
+	}
+	h.Programs.Put(t, "rc-service", `[ "$2" = status ] || unexpected "$@"; exit 3`)
+	h.Programs.Put(t, "rc-update", `called "$@"
+verb=$1 name=$2; shift 2
+for l; do
+	if [ "$verb" = del ]; then rm "$ROOT/etc/runlevels/$l/$name" || exit 1; else mkdir -p "$ROOT/etc/runlevels/$l"; : > "$ROOT/etc/runlevels/$l/$name"; fi
+done
+`)
+	for _, c := range []struct{ verb, unit, diff string }{
+		{"enable", "net", ""}, {"disable", "net", "net.service enablement: enabled -> disabled"}, {"disable", "net", ""},
+		{"enable", "off", "off.service enablement: disabled -> enabled"}, {"enable", "off", ""}, {"disable", "app", ""},
+	} {
+		if _, said, err := h.Call(t, c.verb, name(c.unit)); err != nil || said != c.diff {
+			t.Errorf("%s %s: %q, %v", c.verb, c.unit, said, err)
+		}
+	}
+	if got, want := h.calls(t), "rc-update del net sysinit boot; rc-update add off default"; got != want {
+		t.Errorf("it ran\n%s\nwanted\n%s", got, want)
+	}
+}
+
 // Without systemd there are scripts in /etc/init.d.
 func TestClassic(t *testing.T) {
 	h := fakeHost(t, nil)
