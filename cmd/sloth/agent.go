@@ -21,7 +21,7 @@ func newAgent(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "agent", Short: "Run agents on hosts that dial out, and look after them", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	var address string
-	c.PersistentFlags().StringVar(&address, "master", "", "the master's `address` (default: the last login, else 127.0.0.1:50053)")
+	c.PersistentFlags().StringVar(&address, "master", "", "the master's `address`, or several with commas (default: the last login, else 127.0.0.1:50053)")
 	c.AddCommand(newAgentStart(a, &address), newAgentList(a, &address), newAgentShow(a, &address), newAgentRun(a, &address),
 		newAgentStop(a, &address), newAgentDelete(a, &address), newAgentApprove(a, &address), newAgentToken(a, &address), newAgentInstall(a, &address), newAgentUpgrade(a, &address),
 		newAgentBootstrap(a, &address))

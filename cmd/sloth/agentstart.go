@@ -49,7 +49,8 @@ func newAgentStart(a *app, address *string) *cobra.Command {
 It is let in by a one-time token (sloth agent token), or, without one, waits until
 an admin has compared its fingerprint (sloth agent approve). Where this user is
 logged in to the master as an admin, the agent gets a token by itself.
-Several addresses of a master, with commas, are tried in turn.`,
+Several addresses with commas, of one master or of masters that share their records,
+are tried in turn.`,
 		RunE: func(c *cobra.Command, _ []string) error { return s.run(c.Context()) },
 	}
 	fs := c.Flags()
@@ -108,7 +109,7 @@ func (s *agentStart) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		masters = []string{last}
+		masters = strings.Split(last, ",")
 	}
 	if err := s.join(ctx, k, masters); err != nil {
 		return err
@@ -156,8 +157,9 @@ func (s *agentStart) join(ctx context.Context, k *agent.Keep, masters []string) 
 		// Whoever may make tokens need not pass one from hand to hand.
 		var t agent.TokenInfo
 		q := &agent.TokenRequest{Kind: pki.KindAgent, Pattern: s.name, Life: time.Minute}
-		if _, _, err := masterKeep(masters[0]); err == nil {
-			if err := callMaster(ctx, masters[0], agent.MethodToken, q, &t); err == nil {
+		address := strings.Join(masters, ",")
+		if _, _, err := masterKeep(address); err == nil {
+			if err := callMaster(ctx, address, agent.MethodToken, q, &t); err == nil {
 				token = t.Text
 			}
 		}
@@ -169,7 +171,7 @@ func (s *agentStart) join(ctx context.Context, k *agent.Keep, masters []string) 
 }
 
 func (s *agentStart) enrol(ctx context.Context, k *agent.Keep, masters []string, token string) error {
-	return k.Enrol(ctx, masters[0], agent.Enrolment{
+	return k.Enrol(ctx, strings.Join(masters, ","), agent.Enrolment{
 		Kind: pki.KindAgent, Name: s.name, Machine: machineID(k), Token: token, Fingerprint: s.fingerprint, Version: version, Limit: s.connect,
 		Pending: func(meeting string) {
 			said := fmt.Sprintf("agent %s waits for approval, fingerprint %s: sloth agent approve %s --fingerprint %s", s.name, meeting, s.name, meeting)

@@ -14,14 +14,17 @@ import (
 func newLogin(a *app) *cobra.Command {
 	var tokenFile, name string
 	c := &cobra.Command{
-		Use:   "login MASTER",
+		Use:   "login MASTER[,MASTER]",
 		Short: "Log in to a master of agents",
 		Long: `Log in to a master of agents with a one-time token.
 
 The token is asked for, or read from standard input or --token-file: a command line
 is seen by everybody on this machine. An admin makes it with
 
-  sloth agent token --user NAME --role operator`,
+  sloth agent token --user NAME --role operator
+
+Several addresses are those of masters that share their records: whichever answers
+is used.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.login(cmd.Context(), masterAddress(args[0]), name, tokenFile)

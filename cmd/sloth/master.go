@@ -28,6 +28,7 @@ type masterStart struct {
 	misses    int
 	lostAfter time.Duration
 	logFile   string
+	advertise string
 }
 
 func newMaster(a *app) *cobra.Command {
@@ -41,11 +42,14 @@ func newMaster(a *app) *cobra.Command {
 		Long: `Run the master that agents dial and that controllers reach them through.
 
 It makes its own certificate authority on first start and logs the user who started
-it in as an admin. Whoever else is to come in needs a token (sloth agent token).`,
+it in as an admin. Whoever else is to come in needs a token (sloth agent token).
+
+Several masters that are given the same etcd with --state, and the same authority
+(sloth master export, import), share all they know and reach each other's agents.`,
 		RunE: func(c *cobra.Command, _ []string) error { return m.run(c.Context()) },
 	}
 	m.flags(start)
-	c.AddCommand(start)
+	c.AddCommand(start, newMasterExport(a), newMasterImport(a))
 	return c
 }
 
@@ -59,6 +63,7 @@ func (m *masterStart) flags(c *cobra.Command) {
 	fs.DurationVar(&m.beat, "heartbeat", 5*time.Second, "how often agents say that they are there")
 	fs.IntVar(&m.misses, "misses", 3, "heartbeats missed until an agent counts as gone")
 	fs.DurationVar(&m.lostAfter, "lost-after", 5*time.Minute, "how long an agent that is gone counts as Reconnecting")
+	fs.StringVar(&m.advertise, "advertise", "", "with --state: the `address` where other masters reach this one (default: --bind-address, else this machine's name)")
 	fs.StringVar(&m.logFile, "log-file", "", "with --daemon: log to this `file` (default master.log in the folder)")
 }
 
@@ -69,21 +74,29 @@ func (m *masterStart) run(ctx context.Context) error {
 	if m.beat < 100*time.Millisecond || m.misses < 1 {
 		return errors.New("--heartbeat is at least 100ms, --misses at least 1")
 	}
-	if m.dir == "" {
-		home, err := stateHome()
-		if err != nil {
-			return err
-		}
-		m.dir = filepath.Join(home, "master")
+	if m.advertise != "" && m.app.state == "" {
+		return errors.New("--advertise is for masters that share their records: it needs --state")
 	}
 	var err error
-	if m.dir, err = filepath.Abs(m.dir); err != nil {
+	if m.dir, err = masterDir(m.dir); err != nil {
 		return err
 	}
 	if m.daemon {
 		return m.background()
 	}
 	return m.serve(ctx)
+}
+
+// masterDir is the folder of a master.
+func masterDir(dir string) (string, error) {
+	if dir == "" {
+		home, err := stateHome()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(home, "master")
+	}
+	return filepath.Abs(dir)
 }
 
 func (m *masterStart) background() error {
@@ -105,7 +118,21 @@ func (m *masterStart) serve(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	// The folder before the port: another master with this folder is named as such.
-	srv, err := master.New(master.Options{Dir: m.dir, Version: version, Beat: m.beat, Misses: m.misses, LostAfter: m.lostAfter, Log: logger(m.app.stderr)})
+	shared, leave, err := m.share()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	advertise := ""
+	if shared != nil {
+		if advertise, err = m.advertised(); err != nil {
+			return err
+		}
+	}
+	srv, err := master.New(ctx, master.Options{
+		Dir: m.dir, Version: version, Beat: m.beat, Misses: m.misses, LostAfter: m.lostAfter, Log: logger(m.app.stderr),
+		Shared: shared, Advertise: advertise,
+	})
 	if err != nil {
 		return err
 	}
@@ -116,7 +143,7 @@ func (m *masterStart) serve(ctx context.Context) error {
 		return listenError(err, m.port)
 	}
 	defer l.Close()
-	at, err := m.loginSelf(srv)
+	at, err := m.loginSelf(ctx, srv)
 	if err != nil {
 		return err
 	}
@@ -147,7 +174,7 @@ func listenError(err error, port int) error {
 }
 
 // loginSelf makes whoever owns the master's folder its admin.
-func (m *masterStart) loginSelf(srv *master.Master) (string, error) {
+func (m *masterStart) loginSelf(ctx context.Context, srv *master.Master) (string, error) {
 	hostname := m.bind
 	if ip := net.ParseIP(m.bind); ip == nil || ip.IsUnspecified() {
 		hostname = "127.0.0.1"
@@ -165,7 +192,7 @@ func (m *masterStart) loginSelf(srv *master.Master) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	reply, err := srv.Grant(me(), master.Admin, csr)
+	reply, err := srv.Grant(ctx, me(), master.Admin, csr)
 	if err != nil {
 		return "", err
 	}

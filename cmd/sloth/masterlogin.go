@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,18 @@ import (
 	"github.com/sloth-runner/sloth/wholefile"
 )
 
-// masterAddress completes what people write: a port is optional.
+// masterAddress completes what people write: a port is optional, and several
+// addresses of masters that share their records have commas between.
 func masterAddress(s string) string {
+	if strings.Contains(s, ",") {
+		var list []string
+		for one := range strings.SplitSeq(s, ",") {
+			if one = strings.TrimSpace(one); one != "" {
+				list = append(list, masterAddress(one))
+			}
+		}
+		return strings.Join(list, ",")
+	}
 	if _, _, err := net.SplitHostPort(s); err == nil {
 		return s
 	}
@@ -65,11 +76,39 @@ func masterKeep(address string) (*agent.Keep, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if _, err := os.Stat(filepath.Join(dir, "own.crt")); errors.Is(err, fs.ErrNotExist) {
+	_, err = os.Stat(filepath.Join(dir, "own.crt"))
+	if errors.Is(err, fs.ErrNotExist) {
+		if k := loginAmong(address); k != nil {
+			return k, address, nil
+		}
 		return nil, "", withHint(fmt.Errorf("not logged in to the master %s", address), fmt.Sprintf("sloth login %s; `sloth master start` logs its own user in.", address))
 	}
 	k, err := agent.OpenKeep(dir)
 	return k, address, err
+}
+
+// loginAmong is a login to masters that have all of address among theirs.
+func loginAmong(address string) *agent.Keep {
+	home, err := loginsHome()
+	if err != nil {
+		return nil
+	}
+	list, err := filepath.Glob(filepath.Join(home, "*", "own.crt"))
+	if err != nil {
+		return nil
+	}
+	wanted := strings.Split(address, ",")
+	for _, f := range list {
+		k, err := agent.OpenKeep(filepath.Dir(f))
+		if err != nil {
+			continue // it is none of what was asked for
+		}
+		has := strings.Split(k.Master(), ",")
+		if !slices.ContainsFunc(wanted, func(a string) bool { return !slices.Contains(has, a) }) {
+			return k
+		}
+	}
+	return nil
 }
 
 // callMaster makes one call of this user.

@@ -59,7 +59,7 @@ func (c *carrier) carry(ctx context.Context, cc *grpc.ClientConn, o *Open) error
 	if err != nil {
 		return err
 	}
-	f, err := first(&CarryRequest{ID: o.ID})
+	f, err := First(&CarryRequest{ID: o.ID})
 	if err != nil {
 		return err
 	}

@@ -66,8 +66,8 @@ func decode(b []byte, v any) error {
 	return msgpack.Unmarshal(b, v)
 }
 
-// first is the frame that begins a stream.
-func first(v any) (*Frame, error) {
+// First is the frame that begins a stream.
+func First(v any) (*Frame, error) {
 	b, err := msgpack.Marshal(v)
 	return &Frame{Kind: frameFirst, Data: b}, err
 }

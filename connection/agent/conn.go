@@ -57,7 +57,7 @@ func reach(ctx context.Context, link *Link, d *Dialer, name string, release func
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if err := c.reach(ctx, d); err != nil {
 		c.cancel(err)
-		release(link.over())
+		release(link.Over())
 		return nil, err
 	}
 	return c, nil
@@ -160,7 +160,7 @@ func (c *Conn) Close() error {
 	c.cancel(&connection.Error{Class: connection.ClassTCP, Host: c.name, Op: "talk to the agent " + c.name, Err: errClosed})
 	c.wg.Wait()
 	if !again {
-		c.release(c.silent.Load() || c.link.over())
+		c.release(c.silent.Load() || c.link.Over())
 	}
 	return nil
 }
@@ -196,7 +196,7 @@ func (c *Conn) open(ctx context.Context, job Job) (grpc.ClientStream, context.Co
 	stream, err := c.link.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, MethodRun)
 	if err == nil {
 		var f *Frame
-		if f, err = first(&RunRequest{Agent: c.name, Link: c.id, Job: job}); err == nil {
+		if f, err = First(&RunRequest{Agent: c.name, Link: c.id, Job: job}); err == nil {
 			err = stream.SendMsg(f)
 		}
 		if errors.Is(err, io.EOF) {

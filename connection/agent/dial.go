@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -29,9 +30,14 @@ const rejectedWait = time.Second
 // connectLimit is how long one attempt to reach a master may take.
 const connectLimit = 10 * time.Second
 
-// Dialer reaches one master.
+// firstLimit is connectLimit where there is another address to try.
+const firstLimit = 3 * time.Second
+
+// Dialer reaches a master.
 type Dialer struct {
-	Address string // host:port
+	// Address is host:port; several with commas are those of masters that share
+	// their records: the first that answers is taken, from the last one that did.
+	Address string
 	// Authority is the master's; nil: the one of the fingerprint, or, where that
 	// is empty too, whatever the master shows, which Trusted then says.
 	Authority   *x509.Certificate
@@ -39,6 +45,8 @@ type Dialer struct {
 	Certificate *tls.Certificate // ours; nil: we have none yet
 	Limit       time.Duration    // of one attempt; 0: 10 s
 	Now         func() time.Time // this machine's clock; nil: the system's
+
+	last atomic.Int32 // which address answered
 }
 
 // Link is an open connection to a master.
@@ -49,8 +57,8 @@ type Link struct {
 	address string
 }
 
-// over reports whether the connection has ended.
-func (l *Link) over() bool {
+// Over reports whether the connection has ended.
+func (l *Link) Over() bool {
 	select {
 	case <-l.seen.ended:
 		return true
@@ -83,14 +91,42 @@ func (d *Dialer) Dial(ctx context.Context) (*Link, error) {
 	if limit <= 0 {
 		limit = connectLimit
 	}
+	addresses := strings.Split(d.Address, ",")
+	from := int(d.last.Load())
+	var failed error
+	for i := range addresses {
+		at := (from + i) % len(addresses)
+		one := limit
+		if i < len(addresses)-1 {
+			one = min(limit, firstLimit)
+		}
+		l, err := d.dial(ctx, addresses[at], one)
+		if err == nil {
+			d.last.Store(int32(at)) //nolint:gosec // addresses are few
+			return l, nil
+		}
+		var c *connection.Error
+		unreached := errors.As(err, &c) && (c.Class == connection.ClassTCP || c.Class == connection.ClassDNS)
+		if !unreached || ctx.Err() != nil {
+			return nil, err
+		}
+		if failed != nil {
+			c.Err = fmt.Errorf("%w (and before: %w)", c.Err, failed)
+		}
+		failed = err
+	}
+	return nil, failed
+}
+
+func (d *Dialer) dial(ctx context.Context, address string, limit time.Duration) (*Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	op := "connect to the master " + d.Address
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", d.Address)
+	op := "connect to the master " + address
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, dialError(op, err)
 	}
-	l := &Link{address: d.Address, seen: &witness{ended: make(chan struct{})}}
+	l := &Link{address: address, seen: &witness{ended: make(chan struct{})}}
 	conn := tls.Client(raw, d.config(l))
 	if err := conn.HandshakeContext(ctx); err != nil {
 		raw.Close()
@@ -99,7 +135,7 @@ func (d *Dialer) Dial(ctx context.Context) (*Link, error) {
 	l.seen.Conn = conn
 	once := make(chan net.Conn, 1)
 	once <- l.seen
-	cc, err := grpc.NewClient("passthrough:///"+d.Address,
+	cc, err := grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(secured{conn}),
 		grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) {
 			select {

@@ -139,7 +139,7 @@ func Explain(master string, err error) error {
 		e.Hint = "Choose another --name; or, where this machine takes the place of the other, first `sloth agent delete NAME`."
 	case codes.PermissionDenied:
 		e.Hint = "Ask an admin of the master."
-	case codes.FailedPrecondition, codes.NotFound, codes.InvalidArgument:
+	case codes.FailedPrecondition, codes.NotFound, codes.InvalidArgument, codes.Aborted:
 		e.Class = connection.ClassChannel
 	}
 	return e

@@ -19,6 +19,7 @@ const (
 	ServiceEnrol = "sloth.Enrol" // without a certificate; nothing else is
 	ServiceAgent = "sloth.Agent"
 	ServiceUser  = "sloth.User"
+	ServicePeer  = "sloth.Peer" // between masters
 
 	MethodEnrol = "/sloth.Enrol/Enrol"
 
@@ -36,6 +37,12 @@ const (
 	MethodApprove = "/sloth.User/Approve"
 	MethodDelete  = "/sloth.User/Delete"
 	MethodStop    = "/sloth.User/Stop"
+
+	// What a master asks of the one that has an agent's stream.
+	MethodPeerReach = "/sloth.Peer/Reach"
+	MethodPeerRun   = "/sloth.Peer/Run"
+	MethodPeerStop  = "/sloth.Peer/Stop"
+	MethodPeerList  = "/sloth.Peer/List"
 )
 
 // Limits.
@@ -205,6 +212,7 @@ type Status struct {
 	Until    time.Time `msgpack:"x" json:"certificate_until"`
 	Meeting  string    `msgpack:"m" json:"fingerprint"`
 	Reason   string    `msgpack:"r" json:"reason,omitempty"`
+	Master   string    `msgpack:"y,omitempty" json:"master,omitempty"` // that has its stream, where there are several
 }
 
 // The states of an agent.

@@ -29,28 +29,38 @@ type shared struct {
 // NewRouter returns a router that dials with d.
 func NewRouter(d *Dialer) *Router { return &Router{d: d} }
 
-// Dial reaches an agent. A failure to reach the master is that of all who waited
-// for the same attempt.
-func (r *Router) Dial(ctx context.Context, name string) (*Conn, error) {
+// Take lends a link for one use, until release is called with whether it
+// failed. A failure to reach the master is that of all who waited for the same
+// attempt.
+func (r *Router) Take(ctx context.Context) (link *Link, release func(broken bool), err error) {
 	s := r.join(ctx)
 	select {
 	case <-s.ready:
 	case <-ctx.Done():
 		r.leave(s, false)
-		return nil, context.Cause(ctx)
+		return nil, nil, context.Cause(ctx)
 	}
 	if s.err != nil {
 		r.leave(s, true)
-		return nil, named(s.err, name)
+		return nil, nil, s.err
 	}
-	return reach(ctx, s.link, r.d, name, func(broken bool) { r.leave(s, broken) })
+	return s.link, func(broken bool) { r.leave(s, broken) }, nil
+}
+
+// Dial reaches an agent.
+func (r *Router) Dial(ctx context.Context, name string) (*Conn, error) {
+	link, release, err := r.Take(ctx)
+	if err != nil {
+		return nil, named(err, name)
+	}
+	return reach(ctx, link, r.d, name, release)
 }
 
 func (r *Router) join(ctx context.Context) *shared {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.links {
-		if !s.bad && s.users < perLink && (s.link == nil || !s.link.over()) {
+		if !s.bad && s.users < perLink && (s.link == nil || !s.link.Over()) {
 			s.users++
 			return s
 		}

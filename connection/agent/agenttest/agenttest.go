@@ -46,6 +46,15 @@ func Start(t testing.TB, o master.Options) *Master {
 		o.EnrolBurst = 1000
 	}
 	m := &Master{t: t, Options: o, Address: "127.0.0.1:0"}
+	if o.Shared != nil {
+		l, err := net.Listen("tcp", m.Address) // others are told where before it runs
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Address = l.Addr().String()
+		l.Close()
+		m.Options.Advertise = m.Address
+	}
 	m.Options.Log = func(format string, args ...any) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -60,7 +69,7 @@ func Start(t testing.TB, o master.Options) *Master {
 func (m *Master) Run() {
 	m.t.Helper()
 	var err error
-	if m.Master, err = master.New(m.Options); err != nil {
+	if m.Master, err = master.New(context.Background(), m.Options); err != nil {
 		m.t.Fatal(err)
 	}
 	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", m.Address)
@@ -81,6 +90,13 @@ func (m *Master) Run() {
 	}()
 }
 
+// Said is what it logged.
+func (m *Master) Said() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return strings.Join(m.lines, "\n")
+}
+
 // Stop ends it.
 func (m *Master) Stop() { m.stop(); <-m.done }
 
@@ -95,7 +111,7 @@ func (m *Master) User(name string, role master.Role) *agent.Keep {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	reply, err := m.Grant(name, role, csr)
+	reply, err := m.Grant(context.Background(), name, role, csr)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -168,7 +184,7 @@ type Agent struct {
 }
 
 // StartAgent runs an enrolled agent until the test ends; address empty: the
-// master's own.
+// master's own; several have commas.
 func (m *Master) StartAgent(k *agent.Keep, name, address string) *Agent {
 	m.t.Helper()
 	if address == "" {
@@ -177,7 +193,7 @@ func (m *Master) StartAgent(k *agent.Keep, name, address string) *Agent {
 	a := &Agent{Keep: k, t: m.t, done: make(chan struct{})}
 	host := local.New()
 	a.Agent = agent.New(agent.Options{
-		Masters: []string{address}, Keep: k, Host: host, First: 20 * time.Millisecond, Longest: 200 * time.Millisecond, Connect: 2 * time.Second,
+		Masters: strings.Split(address, ","), Keep: k, Host: host, First: 20 * time.Millisecond, Longest: 200 * time.Millisecond, Connect: 2 * time.Second,
 		Hello: agent.Hello{Machine: Machine(name), Version: "test"},
 		Log: func(format string, args ...any) {
 			a.mu.Lock()

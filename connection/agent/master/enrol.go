@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"path"
 	"slices"
 	"time"
@@ -47,9 +48,9 @@ func (m *Master) enrol(ctx context.Context, q *agent.EnrolRequest) (*agent.Enrol
 	var reply *agent.EnrolReply
 	switch {
 	case q.Kind == pki.KindUser:
-		reply, err = m.enrolUser(q, key)
+		reply, err = m.enrolUser(ctx, q, key)
 	case q.Kind == pki.KindAgent && len(q.Machine) == 64:
-		reply, err = m.enrolAgent(c, q, key)
+		reply, err = m.enrolAgent(ctx, c, q, key)
 	default:
 		err = status.Error(codes.InvalidArgument, "the request is for neither an agent nor a user")
 	}
@@ -65,9 +66,10 @@ func (m *Master) issue(csr []byte, id pki.Identity, life time.Duration) (*agent.
 	return &agent.EnrolReply{Cert: der, Authority: m.authority.Certificate()}, nil
 }
 
-func (m *Master) enrolAgent(c *caller, q *agent.EnrolRequest, key string) (*agent.EnrolReply, error) {
+func (m *Master) enrolAgent(ctx context.Context, c *caller, q *agent.EnrolRequest, key string) (*agent.EnrolReply, error) {
 	var replaced bool
-	r, err := m.store.changeAgent(q.Name, func(r *agentRecord) (*agentRecord, error) {
+	r, err := m.store.changeAgent(ctx, q.Name, func(ch *change, r *agentRecord) (*agentRecord, error) {
+		replaced = false
 		fresh := &agentRecord{Name: q.Name, Machine: q.Machine, Key: key, Host: q.Host, Version: q.Version, Address: c.address, Asked: m.now().UTC()}
 		switch {
 		case r != nil && r.Key == key && !r.Attended && r.Machine == q.Machine && q.Token == "":
@@ -76,15 +78,15 @@ func (m *Master) enrolAgent(c *caller, q *agent.EnrolRequest, key string) (*agen
 			return nil, status.Errorf(codes.AlreadyExists, "another machine waits for approval as %s (%s)", q.Name, r.Host)
 		case r != nil && !r.Pending && (q.Token == "" || r.Machine != q.Machine):
 			return nil, status.Errorf(codes.AlreadyExists, "an agent called %s is enrolled already (%s)", q.Name, r.Host)
-		case r != nil && m.link(q.Name) != nil:
+		case r != nil && m.present(r):
 			return nil, status.Errorf(codes.AlreadyExists, "an agent called %s is connected (%s, from %s)", q.Name, r.Host, r.Address)
 		case q.Token != "":
 			// A machine that was set up anew may take its own place again.
 			replaced = r != nil
-			return fresh, m.redeem(q, key)
+			return fresh, m.redeem(ch, q)
 		}
 		pending := 0
-		for _, other := range m.store.agents {
+		for _, other := range all(m.store, m.store.agents) {
 			if other.Pending {
 				pending++
 			}
@@ -108,10 +110,10 @@ func (m *Master) enrolAgent(c *caller, q *agent.EnrolRequest, key string) (*agen
 	return m.issue(q.Request, pki.Identity{Kind: pki.KindAgent, Name: q.Name, Machine: q.Machine}, pki.AgentLife)
 }
 
-// redeem uses a token up. The store is locked.
-func (m *Master) redeem(q *agent.EnrolRequest, key string) error {
+// redeem uses a token up.
+func (m *Master) redeem(ch *change, q *agent.EnrolRequest) error {
 	hash := pki.Token{Secret: q.Token}.Hash()
-	t := m.store.tokens[hash]
+	t := ch.token(hash)
 	switch {
 	case t == nil:
 		return status.Error(codes.Unauthenticated, "there is no such token")
@@ -126,26 +128,20 @@ func (m *Master) redeem(q *agent.EnrolRequest, key string) error {
 	if ok, _ := path.Match(t.Pattern, q.Name); !ok {
 		return status.Errorf(codes.Unauthenticated, "the token is for the name %s", t.Pattern)
 	}
-	used := *t
-	used.Used = q.Kind + " " + q.Name
-	if err := m.store.put("tokens", hash, &used); err != nil {
-		return err
-	}
-	m.store.tokens[hash] = &used
+	t.Used = q.Kind + " " + q.Name
+	ch.put(kindTokens, hash, t)
 	return nil
 }
 
-func (m *Master) enrolUser(q *agent.EnrolRequest, key string) (*agent.EnrolReply, error) {
+func (m *Master) enrolUser(ctx context.Context, q *agent.EnrolRequest, key string) (*agent.EnrolReply, error) {
 	if q.Token == "" {
 		return nil, status.Error(codes.Unauthenticated, "a user needs a token")
 	}
-	err := func() error {
-		m.store.mu.Lock()
-		defer m.store.mu.Unlock()
-		t := m.store.tokens[pki.Token{Secret: q.Token}.Hash()]
-		r := &userRecord{Name: q.Name}
-		if was := m.store.users[q.Name]; was != nil {
-			*r = *was
+	err := m.store.change(ctx, func(ch *change) error {
+		t := ch.token(pki.Token{Secret: q.Token}.Hash())
+		r := ch.user(q.Name)
+		if r == nil {
+			r = &userRecord{Name: q.Name}
 		}
 		if t != nil && len(r.Keys) > 0 && (r.Role != t.Role || r.Hosts != t.Hosts) {
 			return status.Errorf(codes.AlreadyExists, "there is a user %s who may do something else: %s on %q", q.Name, r.Role, r.Hosts)
@@ -153,12 +149,13 @@ func (m *Master) enrolUser(q *agent.EnrolRequest, key string) (*agent.EnrolReply
 		if len(r.Keys) >= 20 {
 			return status.Errorf(codes.ResourceExhausted, "user %s has logged in from 20 places; `sloth agent delete --user %s` forgets them", q.Name, q.Name)
 		}
-		if err := m.redeem(q, key); err != nil {
+		if err := m.redeem(ch, q); err != nil {
 			return err
 		}
 		r.Role, r.Hosts = t.Role, t.Hosts
-		return m.putUser(r, key)
-	}()
+		putUser(ch, r, key)
+		return nil
+	})
 	if err != nil {
 		return nil, grpcError(err)
 	}
@@ -166,33 +163,30 @@ func (m *Master) enrolUser(q *agent.EnrolRequest, key string) (*agent.EnrolReply
 	return m.issue(q.Request, pki.Identity{Kind: pki.KindUser, Name: q.Name}, pki.UserLife)
 }
 
-// putUser adds a key to a user. The store is locked.
-func (m *Master) putUser(r *userRecord, key string) error {
+// putUser adds a key to a user.
+func putUser(ch *change, r *userRecord, key string) {
 	if !slices.Contains(r.Keys, key) {
 		r.Keys = append(slices.Clone(r.Keys), key)
 	}
-	if err := m.store.put("users", r.Name, r); err != nil {
-		return err
-	}
-	m.store.users[r.Name] = r
-	return nil
+	ch.put(kindUsers, r.Name, r)
 }
 
 // Grant makes a user of the master, without a token: for whoever owns its
 // folder. It returns the certificate and the authority.
-func (m *Master) Grant(name string, role Role, csr []byte) (*agent.EnrolReply, error) {
+func (m *Master) Grant(ctx context.Context, name string, role Role, csr []byte) (*agent.EnrolReply, error) {
 	req, err := x509.ParseCertificateRequest(csr)
 	if err != nil {
 		return nil, err
 	}
-	m.store.mu.Lock()
-	r := &userRecord{Name: name, Role: role}
-	if was := m.store.users[name]; was != nil {
-		*r = *was
+	err = m.store.change(ctx, func(ch *change) error {
+		r := ch.user(name)
+		if r == nil {
+			r = &userRecord{Name: name}
+		}
 		r.Role, r.Hosts = role, ""
-	}
-	err = m.putUser(r, pki.Fingerprint(req.RawSubjectPublicKeyInfo))
-	m.store.mu.Unlock()
+		putUser(ch, r, pki.Fingerprint(req.RawSubjectPublicKeyInfo))
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -216,6 +210,10 @@ func (m *Master) renew(ctx context.Context, q *agent.RenewRequest) (*agent.Enrol
 func grpcError(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
+	}
+	var out *OutageError
+	if errors.As(err, &out) {
+		return status.Error(codes.Aborted, out.Error())
 	}
 	return status.Error(codes.Internal, err.Error())
 }

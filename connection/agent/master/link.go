@@ -38,6 +38,8 @@ type link struct {
 	lastBeat atomic.Int64  // Unix nanoseconds
 
 	confirmed bool // it has its ticket; for the reader alone
+	// unclaimed: the other masters don't know that it is here.
+	unclaimed atomic.Bool
 
 	mu    sync.Mutex
 	load  float64
@@ -168,13 +170,13 @@ func (m *Master) confirm(l *link) {
 	if r, ok := m.store.agent(l.name); !ok || r.Previous == "" || r.Ticket != l.ticket {
 		return
 	}
-	_, err := m.store.changeAgent(l.name, func(r *agentRecord) (*agentRecord, error) {
+	_, err := m.store.changeAgent(l.ctx, l.name, func(_ *change, r *agentRecord) (*agentRecord, error) {
 		if r != nil && r.Ticket == l.ticket {
 			r.Previous = ""
 		}
 		return r, nil
 	})
-	if err != nil {
+	if err != nil && l.ctx.Err() == nil {
 		m.log("%v", err)
 	}
 }
@@ -218,39 +220,42 @@ func release(v string) (major, minor int, ok bool) {
 func (m *Master) join(c *caller, l *link) error {
 	m.mu.Lock()
 	old := m.links[l.name]
-	if old != nil && old.hello.Instance != l.hello.Instance {
-		fresh := time.Since(old.heard()) < 2*m.o.Beat
-		m.mu.Unlock()
-		if fresh {
-			// After a crash of the host the old stream may look alive for a while.
-			return status.Error(codes.Unavailable, "this identity is connected already, from "+old.address+"; if that was this agent before a restart, its stream ends in a moment")
+	m.mu.Unlock()
+	if old != nil {
+		if old.hello.Instance != l.hello.Instance && time.Since(old.heard()) < 2*m.o.Beat {
+			return connectedAlready(old.address)
 		}
 		old.end(status.Error(codes.Unavailable, "the agent came back"))
-		m.mu.Lock()
-	} else if old != nil {
-		old.end(status.Error(codes.Unavailable, "the agent came back"))
 	}
-	latest := m.latest[l.name]
-	m.mu.Unlock()
-
 	ticket := newID()
 	clone := false
-	_, err := m.store.changeAgent(l.name, func(r *agentRecord) (*agentRecord, error) {
+	_, err := m.store.changeAgent(l.ctx, l.name, func(_ *change, r *agentRecord) (*agentRecord, error) {
+		clone = false
 		if r == nil || r.Key != pki.KeyOf(c.cert) {
 			return nil, status.Error(codes.Unauthenticated, "the certificate was revoked")
 		}
+		if _, there := m.elsewhere(r); there && r.Instance != l.hello.Instance {
+			return nil, connectedAlready(r.Address)
+		}
 		if r.Ticket != "" && l.hello.Ticket != r.Ticket && (r.Previous == "" || l.hello.Ticket != r.Previous) &&
-			latest != l.hello.Instance { // the process that was here last may have missed a ticket
+			r.Instance != l.hello.Instance { // the process that was here last may have missed a ticket
 			clone = true
 			r.Refused = fmt.Sprintf("two machines use it (seen at %s and %s)", r.Address, l.address)
 			return r, nil
 		}
 		// What it shows is what holds should this Welcome never arrive.
-		r.Previous, r.Ticket = l.hello.Ticket, ticket
+		r.Previous, r.Ticket, r.Instance = l.hello.Ticket, ticket, l.hello.Instance
 		r.Attended, r.LastBeat, r.Address = true, m.now().UTC(), l.address
 		r.Host, r.Platform, r.User, r.Version = l.hello.Host, l.hello.Platform, l.hello.User, l.hello.Version
+		r.Holder, r.Link = m.id, l.id
 		return r, nil
 	})
+	var out *OutageError
+	if errors.As(err, &out) && m.known(c, l) {
+		m.log("agent %s is let in by what is known: %v", l.name, err)
+		ticket, err = l.hello.Ticket, nil
+		l.unclaimed.Store(true)
+	}
 	if err != nil {
 		return grpcError(err)
 	}
@@ -261,14 +266,28 @@ func (m *Master) join(c *caller, l *link) error {
 	}
 	l.ticket = ticket
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	if newer := m.links[l.name]; newer != nil && newer != old {
+		m.mu.Unlock()
 		return status.Error(codes.Unavailable, "this identity is connected already")
 	}
-	m.links[l.name], m.latest[l.name] = l, l.hello.Instance
+	m.links[l.name] = l
+	m.mu.Unlock()
+	m.wake()
+	m.heardAgent(l.name) // it may have gone to another master meanwhile
+	return nil
+}
+
+// After a crash of the host the old stream may look alive for a while.
+func connectedAlready(address string) error {
+	return status.Error(codes.Unavailable, "this identity is connected already, from "+address+"; if that was this agent before a restart, its stream ends in a moment")
+}
+
+// wake tells those who wait for agents to look again.
+func (m *Master) wake() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	close(m.joined)
 	m.joined = make(chan struct{})
-	return nil
 }
 
 // leave takes a link away and ends what runs over it.
@@ -278,9 +297,11 @@ func (m *Master) leave(l *link) {
 		delete(m.links, l.name)
 	}
 	m.mu.Unlock()
-	_, err := m.store.changeAgent(l.name, func(r *agentRecord) (*agentRecord, error) {
-		if r != nil {
-			r.LastBeat = l.heard().UTC()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), leaveLimit)
+	defer cancel()
+	_, err := m.store.changeAgent(ctx, l.name, func(_ *change, r *agentRecord) (*agentRecord, error) {
+		if r != nil && r.Link == l.id {
+			r.LastBeat, r.Holder, r.Link = l.heard().UTC(), "", ""
 		}
 		return r, nil
 	})
@@ -288,6 +309,9 @@ func (m *Master) leave(l *link) {
 		m.log("%v", err)
 	}
 }
+
+// leaveLimit is how long it may take to write down that an agent has gone.
+const leaveLimit = 10 * time.Second
 
 // link is the one of an agent, if it is there.
 func (m *Master) link(name string) *link {

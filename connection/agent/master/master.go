@@ -35,6 +35,11 @@ type Options struct {
 	Now       func() time.Time
 	Log       func(format string, args ...any)
 
+	// Shared is where several masters keep their records; nil: in Dir, alone.
+	Shared Shared
+	// Advertise is where other masters reach this one, host:port.
+	Advertise string
+
 	// How many enrolments one address may try, and all together, in a burst and
 	// then per second: 10 and 1, 100 and 20.
 	EnrolBurst, EnrolBurstAll int
@@ -43,26 +48,31 @@ type Options struct {
 // Master is the server.
 type Master struct {
 	o         Options
+	id        string // of this process; among masters that share
 	authority *pki.Authority
 	store     *store
 	records   *auditLog
 	now       func() time.Time
 	log       func(format string, args ...any)
 
-	enrolments, allEnrolments, loud rate
-	refusals                        atomic.Int64
-	jobsStarted                     atomic.Int64
-	opened                          atomic.Int64
-	started                         time.Time
+	enrolments, allEnrolments, loud, rechecks rate
+	refusals                                  atomic.Int64
+	jobsStarted                               atomic.Int64
+	opened                                    atomic.Int64
+	started                                   time.Time
 
-	mu     sync.Mutex
-	links  map[string]*link    // by agent's name
-	latest map[string]string   // the process of each agent that joined last
-	opens  map[string]*opening // by id of the job
-	calls  map[*call]struct{}  // streams under way, to be ended when their right is gone
-	ready  atomic.Bool
+	mu    sync.Mutex
+	links map[string]*link    // by agent's name
+	opens map[string]*opening // by id of the job
+	calls map[*call]struct{}  // streams under way, to be ended when their right is gone
+	ready atomic.Bool
 
 	joined chan struct{} // closed, and made anew, when an agent comes
+	peers  map[string]*route
+	parted map[string]time.Time // when masters were last there that are no more
+
+	stop      context.CancelFunc
+	following sync.WaitGroup
 
 	copies sync.WaitGroup // goroutines that end with streams
 }
@@ -70,11 +80,13 @@ type Master struct {
 // call is a stream under way.
 type call struct {
 	caller *caller
+	rule   rule
 	cancel context.CancelCauseFunc
 }
 
-// New opens a master's folder; Close ends it.
-func New(o Options) (*Master, error) {
+// New opens a master's folder, and what it shares with others. Close ends it,
+// and so does ctx.
+func New(ctx context.Context, o Options) (*Master, error) {
 	if o.Beat <= 0 {
 		o.Beat = 5 * time.Second
 	}
@@ -102,15 +114,26 @@ func New(o Options) (*Master, error) {
 	}
 	m := &Master{
 		o: o, store: s, now: o.Now, log: o.Log, started: o.Now(),
-		joined: make(chan struct{}), links: map[string]*link{}, latest: map[string]string{}, opens: map[string]*opening{}, calls: map[*call]struct{}{},
+		joined: make(chan struct{}), peers: map[string]*route{}, parted: map[string]time.Time{}, links: map[string]*link{}, opens: map[string]*opening{}, calls: map[*call]struct{}{},
 		enrolments:    rate{burst: float64(o.EnrolBurst), per: time.Second, most: 10_000},
 		allEnrolments: rate{burst: float64(o.EnrolBurstAll), per: time.Second / 20, most: 1},
 		loud:          rate{burst: 5, per: 10 * time.Second, most: 1000},
+		rechecks:      rate{burst: 10, per: time.Second, most: 10_000},
 	}
+	ctx, m.stop = context.WithCancel(ctx)
 	if m.authority, err = pki.OpenAuthority(o.Dir, o.Now); err == nil {
+		if o.Shared == nil {
+			err = s.alone()
+		} else {
+			err = m.share(ctx)
+		}
+	}
+	if err == nil {
 		m.records, err = openAudit(o.Dir)
 	}
 	if err != nil {
+		m.stop()
+		m.following.Wait()
 		s.close()
 		return nil, err
 	}
@@ -119,6 +142,8 @@ func New(o Options) (*Master, error) {
 
 // Close lets go of the folder.
 func (m *Master) Close() {
+	m.stop()
+	m.following.Wait()
 	m.records.close()
 	m.store.close()
 }
@@ -153,6 +178,9 @@ func (m *Master) Serve(ctx context.Context, l net.Listener) error {
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() { m.sweep(ctx) })
+	if m.store.shared != nil {
+		wg.Go(func() { m.announce(ctx) })
+	}
 	failed := make(chan error, 1)
 	wg.Go(func() { failed <- s.Serve(newGate(l)) })
 	m.ready.Store(true)
@@ -177,9 +205,9 @@ func (m *Master) tls() *tls.Config {
 }
 
 // track keeps a stream where it can be ended.
-func (m *Master) track(ctx context.Context) (context.Context, func()) {
+func (m *Master) track(ctx context.Context, r rule) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	c := &call{caller: callerOf(ctx), cancel: cancel}
+	c := &call{caller: callerOf(ctx), rule: r, cancel: cancel}
 	m.mu.Lock()
 	m.calls[c] = struct{}{}
 	m.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/sloth-runner/sloth/connection/agent"
+	"github.com/sloth-runner/sloth/connection/agent/pki"
 )
 
 // openLimit is how long an agent may take to open the stream of a job.
@@ -30,11 +31,19 @@ func (m *Master) reach(s grpc.ServerStream) error {
 	if err := s.RecvMsg(&q); err != nil {
 		return err
 	}
-	l, err := m.await(s.Context(), c, q.Agent)
+	w, err := m.await(s.Context(), c, q.Agent)
 	m.audit(c, agent.MethodReach, q.Agent, err)
 	if err != nil {
 		return err
 	}
+	if w.link != nil {
+		return m.reachHere(s, w.link)
+	}
+	return w.reach.pass(s)
+}
+
+// reachHere says at every beat that a link lives.
+func (m *Master) reachHere(s grpc.ServerStream, l *link) error {
 	tick := time.NewTicker(m.o.Beat)
 	defer tick.Stop()
 	for {
@@ -62,23 +71,37 @@ func gone(l *link) error {
 // as after a restart of the master.
 const comeback = 8 * time.Second
 
+// way is how an agent is reached: over a link here, or through another master.
+type way struct {
+	link  *link
+	peer  masterRecord
+	id    string       // of the link
+	reach *remoteReach // once the other master has confirmed it
+}
+
 // await is find for an agent that may be about to come back.
-func (m *Master) await(ctx context.Context, c *caller, name string) (*link, error) {
+func (m *Master) await(ctx context.Context, c *caller, name string) (*way, error) {
 	limit := time.NewTimer(comeback)
 	defer limit.Stop()
 	for {
 		m.mu.Lock()
 		joined := m.joined
 		m.mu.Unlock()
-		l, err := m.find(c, name)
+		var again <-chan time.Time
+		w, err := m.find(ctx, c, name)
+		if err == nil && w.link == nil {
+			w.reach, err = m.reachPeer(ctx, w.peer, name)
+			again = time.After(peerAgain)
+		}
 		if status.Code(err) != codes.Unavailable {
-			return l, err
+			return w, err
 		}
 		if r, ok := m.store.agent(name); !ok || m.stateOf(&r) == agent.StateLost {
 			return nil, err
 		}
 		select {
 		case <-joined:
+		case <-again:
 		case <-limit.C:
 			return nil, err
 		case <-ctx.Done():
@@ -87,15 +110,23 @@ func (m *Master) await(ctx context.Context, c *caller, name string) (*link, erro
 	}
 }
 
-// find is the link of an agent that a user may reach.
-func (m *Master) find(c *caller, name string) (*link, error) {
+// find is the way to an agent that a user may reach.
+func (m *Master) find(ctx context.Context, c *caller, name string) (*way, error) {
 	if !c.mayReach(name) {
 		return nil, status.Errorf(codes.PermissionDenied, "user %s may not reach the agent %s", c.id.Name, printable(name))
 	}
 	if l := m.link(name); l != nil {
-		return l, nil
+		return &way{link: l, id: l.id}, nil
 	}
 	r, ok := m.store.agent(name)
+	p, there := m.elsewhere(&r)
+	if !there && m.store.shared != nil && pki.CheckName(name) == nil {
+		// It may have joined another master this very moment. What is known stands
+		// where nobody can be asked.
+		_, _ = m.store.refresh(ctx, ref{kindAgents, name})
+		r, ok = m.store.agent(name)
+		p, there = m.elsewhere(&r)
+	}
 	switch {
 	case !ok:
 		return nil, status.Errorf(codes.NotFound, "there is no agent %s", printable(name))
@@ -103,30 +134,50 @@ func (m *Master) find(c *caller, name string) (*link, error) {
 		return nil, status.Errorf(codes.FailedPrecondition, "the agent %s waits for approval: sloth agent approve %s", name, name)
 	case r.Refused != "":
 		return nil, status.Errorf(codes.FailedPrecondition, "the agent %s is blocked: %s", name, r.Refused)
+	case there:
+		return &way{peer: p, id: r.Link}, nil
 	}
 	// Unavailable: it may be back in a moment.
 	return nil, status.Errorf(codes.Unavailable, "the agent %s is not connected (%s, last heard %s)", name, m.stateOf(&r), r.LastBeat.Format(time.RFC3339))
 }
 
+// readRun reads what a job's stream begins with.
+func readRun(s grpc.ServerStream) (*agent.RunRequest, error) {
+	var f agent.Frame
+	q := &agent.RunRequest{}
+	if err := s.RecvMsg(&f); err != nil {
+		return nil, err
+	}
+	if err := f.ReadFirst(q); err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	return q, nil
+}
+
 // run passes a job to an agent, and bytes both ways until it is over.
 func (m *Master) run(s grpc.ServerStream) error {
 	c := callerOf(s.Context())
-	var f agent.Frame
-	var q agent.RunRequest
-	if err := s.RecvMsg(&f); err != nil {
-		return err
-	}
-	if err := f.ReadFirst(&q); err != nil {
-		return status.Error(codes.InvalidArgument, err.Error())
-	}
-	l, err := m.find(c, q.Agent)
-	if err == nil && l.id != q.Link {
-		err = status.Error(codes.Unavailable, "the link to the agent broke and is another one now")
-	}
-	m.audit(c, agent.MethodRun, q.Agent+" "+printable(q.Job.Kind), err)
+	q, err := readRun(s)
 	if err != nil {
 		return err
 	}
+	w, err := m.find(s.Context(), c, q.Agent)
+	if err == nil && w.id != q.Link {
+		err = errOtherLink
+	}
+	m.audit(c, agent.MethodRun, q.Agent+" "+printable(q.Job.Kind), err)
+	switch {
+	case err != nil:
+		return err
+	case w.link == nil:
+		return m.runPeer(s, w.peer, q)
+	}
+	return m.runHere(s, w.link, q)
+}
+
+var errOtherLink = status.Error(codes.Unavailable, "the link to the agent broke and is another one now")
+
+func (m *Master) runHere(s grpc.ServerStream, l *link, q *agent.RunRequest) (err error) {
 	id := newID()
 	o := &opening{agent: l.name, stream: make(chan grpc.ServerStream, 1), done: make(chan struct{})}
 	defer close(o.done)
@@ -144,7 +195,7 @@ func (m *Master) run(s grpc.ServerStream) error {
 	defer limit.Stop()
 	select {
 	case carry := <-o.stream:
-		err = m.pass(l, s, carry)
+		err = m.pass(s, carry, "the agent ended the stream of the job", l.ctx, func() error { return gone(l) })
 	case <-limit.C:
 		err = status.Error(codes.Unavailable, "the agent did not take the job in time")
 	case <-s.Context().Done():
@@ -166,49 +217,57 @@ func unavailable(err error) error {
 	return status.Error(codes.Unavailable, err.Error())
 }
 
-// pass copies frames both ways. It returns nil when the agent has said its last.
-func (m *Master) pass(l *link, user, carry grpc.ServerStream) error {
-	ended := make(chan error, 2)
+// frames is one side of a job.
+type frames interface {
+	Context() context.Context
+	SendMsg(m any) error
+	RecvMsg(m any) error
+}
+
+// pass copies frames both ways. It returns nil when the far side has said its
+// last, and what why says once lost has ended.
+func (m *Master) pass(user, far frames, ended string, lost context.Context, why func() error) error {
+	over := make(chan error, 2)
 	// They end with the two streams, whose handlers must return for that.
-	m.copies.Go(func() { ended <- copyFrames(user, carry) })
+	m.copies.Go(func() { over <- copyFrames(user, far) })
 	m.copies.Go(func() {
 		// The controller may stop sending: that alone is no end.
-		if err := copyFrames(carry, user); !errors.Is(err, errStreamEnd) {
-			ended <- err
+		if err := copyFrames(far, user); !errors.Is(err, errStreamEnd) {
+			over <- err
 		}
 	})
 	var err error
 	select {
-	case err = <-ended:
+	case err = <-over:
 	case <-user.Context().Done():
 		err = context.Cause(user.Context())
-	case <-carry.Context().Done():
+	case <-far.Context().Done():
 		// Its last frames may be on their way.
 		select {
-		case err = <-ended:
+		case err = <-over:
 		default:
-			err = status.Error(codes.Unavailable, "the agent ended the stream of the job")
+			err = status.Error(codes.Unavailable, ended)
 		}
-	case <-l.ctx.Done():
-		err = gone(l)
+	case <-lost.Done():
+		err = why()
 	}
 	switch {
 	case errors.Is(err, errStreamEnd):
 		return nil
 	case user.Context().Err() != nil:
 		return context.Cause(user.Context())
-	case l.ctx.Err() != nil:
-		return gone(l)
+	case lost.Err() != nil:
+		return why()
 	case status.Code(err) == codes.Canceled:
-		// The agent's connection broke, which its streams learn in any order.
-		return status.Error(codes.Unavailable, "the agent ended the stream of the job")
+		// The far side's connection broke, which its streams learn in any order.
+		return status.Error(codes.Unavailable, ended)
 	}
 	return err
 }
 
 var errStreamEnd = io.EOF
 
-func copyFrames(to, from grpc.ServerStream) error {
+func copyFrames(to, from frames) error {
 	for {
 		var f agent.Frame
 		if err := from.RecvMsg(&f); err != nil {

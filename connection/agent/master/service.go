@@ -24,8 +24,10 @@ func (m *Master) register(s *grpc.Server) {
 	add(agent.ServiceAgent, []grpc.MethodDesc{unary(agent.MethodRenew, m.renew)}, both(agent.MethodAttend, m.attend), both(agent.MethodCarry, m.carry))
 	add(agent.ServiceUser, []grpc.MethodDesc{
 		unary(agent.MethodWhoami, m.whoami), unary(agent.MethodRefresh, m.renew), unary(agent.MethodToken, m.token),
-		unary(agent.MethodApprove, m.approve), unary(agent.MethodDelete, m.remove), unary(agent.MethodStop, m.stop),
+		unary(agent.MethodApprove, m.approve), unary(agent.MethodDelete, m.remove), unary(agent.MethodStop, m.stopAgent),
 	}, both(agent.MethodReach, m.reach), both(agent.MethodRun, m.run), both(agent.MethodList, m.list), both(agent.MethodTokens, m.listTokens))
+	add(agent.ServicePeer, []grpc.MethodDesc{unary(agent.MethodPeerStop, m.peerStop)},
+		both(agent.MethodPeerReach, m.peerReach), both(agent.MethodPeerRun, m.peerRun), both(agent.MethodPeerList, m.peerList))
 }
 
 func unary[Q, R any](method string, f func(context.Context, *Q) (*R, error)) grpc.MethodDesc {
@@ -50,6 +52,9 @@ func (m *Master) whoami(ctx context.Context, _ *agent.Nothing) (*agent.Me, error
 	c := callerOf(ctx)
 	return &agent.Me{Name: c.id.Name, Role: string(c.user.Role), Hosts: c.user.Hosts, Until: c.cert.NotAfter, Version: m.o.Version}, nil
 }
+
+// maxCleaned is how many old tokens are forgotten when one is made.
+const maxCleaned = 20
 
 // maxTokenLife keeps tokens from lying about for ever.
 const maxTokenLife = 30 * 24 * time.Hour
@@ -79,20 +84,19 @@ func (m *Master) token(ctx context.Context, q *agent.TokenRequest) (*agent.Token
 	}
 	t := pki.NewToken(m.authority.Fingerprint())
 	r.Hash = t.Hash()
-	m.store.mu.Lock()
-	defer m.store.mu.Unlock()
-	for hash, old := range m.store.tokens { // used ones are remembered until they would have expired
-		if m.now().After(old.Expires.Add(24 * time.Hour)) {
-			if err := m.store.remove("tokens", hash); err != nil {
-				return nil, grpcError(err)
+	err := m.store.change(ctx, func(ch *change) error {
+		// Used ones are remembered until they would have expired.
+		for _, old := range all(m.store, m.store.tokens) {
+			if m.now().After(old.Expires.Add(24*time.Hour)) && len(ch.order) < maxCleaned {
+				ch.put(kindTokens, old.Hash, nil)
 			}
-			delete(m.store.tokens, hash)
 		}
-	}
-	if err := m.store.put("tokens", r.Hash, r); err != nil {
+		ch.put(kindTokens, r.Hash, r)
+		return nil
+	})
+	if err != nil {
 		return nil, grpcError(err)
 	}
-	m.store.tokens[r.Hash] = r
 	m.audit(c, agent.MethodToken, q.Kind+" "+q.Pattern, nil)
 	info := tokenInfo(r)
 	info.Text = t.Text()
@@ -104,14 +108,12 @@ func tokenInfo(r *tokenRecord) *agent.TokenInfo {
 }
 
 func (m *Master) listTokens(s grpc.ServerStream) error {
-	m.store.mu.Lock()
 	var list []*agent.TokenInfo
-	for _, r := range m.store.tokens {
+	for _, r := range all(m.store, m.store.tokens) {
 		if r.Used == "" && m.now().Before(r.Expires) {
-			list = append(list, tokenInfo(r))
+			list = append(list, tokenInfo(&r))
 		}
 	}
-	m.store.mu.Unlock()
 	slices.SortFunc(list, func(a, b *agent.TokenInfo) int { return a.Expires.Compare(b.Expires) })
 	for _, t := range list {
 		if err := s.SendMsg(t); err != nil {
@@ -123,7 +125,7 @@ func (m *Master) listTokens(s grpc.ServerStream) error {
 
 func (m *Master) approve(ctx context.Context, q *agent.Name) (*agent.Status, error) {
 	c := callerOf(ctx)
-	r, err := m.store.changeAgent(q.Name, func(r *agentRecord) (*agentRecord, error) {
+	r, err := m.store.changeAgent(ctx, q.Name, func(_ *change, r *agentRecord) (*agentRecord, error) {
 		switch {
 		case r == nil:
 			return nil, status.Errorf(codes.NotFound, "no agent called %s waits", printable(q.Name))
@@ -145,7 +147,7 @@ func (m *Master) approve(ctx context.Context, q *agent.Name) (*agent.Status, err
 
 func (m *Master) remove(ctx context.Context, q *agent.Name) (*agent.Nothing, error) {
 	c := callerOf(ctx)
-	err := m.forget(q)
+	err := m.forget(ctx, q)
 	m.audit(c, agent.MethodDelete, q.Kind+" "+q.Name, err)
 	if err != nil {
 		return nil, grpcError(err)
@@ -154,73 +156,77 @@ func (m *Master) remove(ctx context.Context, q *agent.Name) (*agent.Nothing, err
 }
 
 // forget removes a record first and ends the streams after that.
-func (m *Master) forget(q *agent.Name) error {
-	switch q.Kind {
-	case pki.KindAgent:
-		if _, ok := m.store.agent(q.Name); !ok {
-			return status.Errorf(codes.NotFound, "there is no agent %s", printable(q.Name))
-		}
-		if _, err := m.store.changeAgent(q.Name, func(*agentRecord) (*agentRecord, error) { return nil, nil }); err != nil {
-			return err
-		}
-		m.revoke(pki.KindAgent, q.Name)
-		return nil
-	case pki.KindUser:
-		m.store.mu.Lock()
-		defer m.store.mu.Unlock()
-		if m.store.users[q.Name] == nil {
-			return status.Errorf(codes.NotFound, "there is no user %s", printable(q.Name))
-		}
-		if err := m.store.remove("users", q.Name); err != nil {
-			return err
-		}
-		delete(m.store.users, q.Name)
-		m.revoke(pki.KindUser, q.Name)
-		return nil
-	case "token":
-		m.store.mu.Lock()
-		defer m.store.mu.Unlock()
-		for hash := range m.store.tokens {
-			if len(q.Name) >= 8 && strings.HasPrefix(hash, q.Name) {
-				if err := m.store.remove("tokens", hash); err != nil {
-					return err
-				}
-				delete(m.store.tokens, hash)
-				return nil
+func (m *Master) forget(ctx context.Context, q *agent.Name) error {
+	err := m.store.change(ctx, func(ch *change) error {
+		switch q.Kind {
+		case pki.KindAgent:
+			if ch.agent(q.Name) == nil {
+				return status.Errorf(codes.NotFound, "there is no agent %s", printable(q.Name))
 			}
+			ch.put(kindAgents, q.Name, nil)
+		case pki.KindUser:
+			if ch.user(q.Name) == nil {
+				return status.Errorf(codes.NotFound, "there is no user %s", printable(q.Name))
+			}
+			ch.put(kindUsers, q.Name, nil)
+		case "token":
+			for _, t := range all(m.store, m.store.tokens) {
+				if len(q.Name) >= 8 && strings.HasPrefix(t.Hash, q.Name) {
+					ch.put(kindTokens, t.Hash, nil)
+					return nil
+				}
+			}
+			return status.Errorf(codes.NotFound, "there is no token %s", printable(q.Name))
+		default:
+			return status.Error(codes.InvalidArgument, "an agent, a user or a token can be deleted")
 		}
-		return status.Errorf(codes.NotFound, "there is no token %s", printable(q.Name))
+		return nil
+	})
+	if err == nil && q.Kind != "token" {
+		m.revoke(q.Kind, q.Name)
 	}
-	return status.Error(codes.InvalidArgument, "an agent, a user or a token can be deleted")
+	return err
 }
 
-func (m *Master) stop(ctx context.Context, q *agent.Name) (*agent.Nothing, error) {
+func (m *Master) stopAgent(ctx context.Context, q *agent.Name) (*agent.Nothing, error) {
 	c := callerOf(ctx)
-	l := m.link(q.Name)
-	var err error
-	if l == nil {
-		err = status.Errorf(codes.NotFound, "no agent called %s is connected", printable(q.Name))
-	} else {
-		ctx, cancel := context.WithTimeout(ctx, openLimit)
-		defer cancel()
-		err = l.send(ctx, &agent.ToAgent{Leave: &agent.Leave{Stop: true, Reason: "asked to by " + c.id.Name}})
-	}
+	err := func() error {
+		to := agent.Name{Name: q.Name, Reason: "asked to by " + c.id.Name}
+		if r, ok := m.store.agent(q.Name); ok && m.link(q.Name) == nil {
+			if p, there := m.elsewhere(&r); there {
+				return m.callPeer(ctx, p, agent.MethodPeerStop, &to, &agent.Nothing{})
+			}
+		}
+		return m.stopHere(ctx, &to)
+	}()
 	m.audit(c, agent.MethodStop, q.Name, err)
 	if err != nil {
-		return nil, grpcError(err)
-	}
-	select {
-	case <-l.ctx.Done():
-	case <-ctx.Done():
-	case <-time.After(openLimit):
-		return nil, status.Error(codes.Unavailable, "the agent was told, and has not gone")
+		return nil, err
 	}
 	return &agent.Nothing{}, nil
 }
 
+func (m *Master) stopHere(ctx context.Context, q *agent.Name) error {
+	l := m.link(q.Name)
+	if l == nil {
+		return status.Errorf(codes.NotFound, "no agent called %s is connected", printable(q.Name))
+	}
+	ctx, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
+	if err := l.send(ctx, &agent.ToAgent{Leave: &agent.Leave{Stop: true, Reason: q.Reason}}); err != nil {
+		return unavailable(err)
+	}
+	select {
+	case <-l.ctx.Done():
+		return nil
+	case <-ctx.Done():
+		return status.Error(codes.Unavailable, "the agent was told, and has not gone")
+	}
+}
+
 func (m *Master) list(s grpc.ServerStream) error {
 	c := callerOf(s.Context())
-	for _, st := range m.Agents() {
+	for _, st := range m.everywhere(s.Context()) {
 		if !c.mayReach(st.Name) {
 			continue
 		}
@@ -233,12 +239,7 @@ func (m *Master) list(s grpc.ServerStream) error {
 
 // Agents is all that is known about agents, by name.
 func (m *Master) Agents() []agent.Status {
-	m.store.mu.Lock()
-	records := make([]agentRecord, 0, len(m.store.agents))
-	for _, r := range m.store.agents {
-		records = append(records, *r)
-	}
-	m.store.mu.Unlock()
+	records := all(m.store, m.store.agents)
 	slices.SortFunc(records, func(a, b agentRecord) int { return strings.Compare(a.Name, b.Name) })
 	out := make([]agent.Status, len(records))
 	for i := range records {
@@ -255,6 +256,9 @@ func (m *Master) statusOf(r *agentRecord) agent.Status {
 	if l := m.link(r.Name); l != nil {
 		st.LastBeat, st.Since, st.Until, st.Address = l.heard(), l.since, l.until, l.address
 		st.Load, st.Works = l.busy()
+		st.Master = m.o.Advertise
+	} else if p, there := m.elsewhere(r); there {
+		st.Master = p.Address
 	}
 	return st
 }
@@ -264,12 +268,15 @@ func (m *Master) stateOf(r *agentRecord) string {
 	if m.started.After(seen) {
 		seen = m.started // nobody could have been heard before
 	}
+	if at := m.partedAt(r.Holder); at.After(seen) {
+		seen = at
+	}
 	switch {
 	case r.Pending:
 		return agent.StatePending
 	case r.Refused != "":
 		return agent.StateRefused
-	case m.link(r.Name) != nil:
+	case m.present(r):
 		return agent.StateActive
 	case m.now().Sub(seen) < m.o.LostAfter:
 		return agent.StateReconnecting

@@ -1,19 +1,18 @@
 package master
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/sloth-runner/sloth/connection/agent/pki"
 	"github.com/sloth-runner/sloth/filelock"
-	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // agentRecord is what is remembered about an agent. Who may attend is decided
@@ -35,7 +34,22 @@ type agentRecord struct {
 	// holds until the agent has said that it has the last one on its disk.
 	Ticket   string `json:"ticket,omitempty"`
 	Previous string `json:"previous,omitempty"`
-	Refused  string `json:"refused,omitempty"` // why nobody may use this identity
+	Refused  string `json:"refused,omitempty"`  // why nobody may use this identity
+	Instance string `json:"instance,omitempty"` // the process that joined last
+	// Holder is the master that has the agent's stream, Link the stream. They
+	// count as long as that master is there.
+	Holder string `json:"holder,omitempty"`
+	Link   string `json:"link,omitempty"`
+}
+
+func (r *agentRecord) copied() *agentRecord { c := *r; return &c }
+
+// masterRecord is a master that runs and shares its records with others.
+type masterRecord struct {
+	ID      string    `json:"id"` // of this process
+	Address string    `json:"address"`
+	Version string    `json:"version,omitempty"`
+	Started time.Time `json:"started"`
 }
 
 // userRecord is somebody who may use the master.
@@ -58,16 +72,34 @@ type tokenRecord struct {
 	Used    string    `json:"used,omitempty"` // by whom
 }
 
-// store is the folder of a master: one file per record, written before anybody
-// is told.
+// The kinds of records.
+const (
+	kindAgents  = "agents"
+	kindUsers   = "users"
+	kindTokens  = "tokens"
+	kindMasters = "masters" // those that run; only where records are shared
+)
+
+// ref names a record. Its name is safe as a file's.
+type ref struct{ kind, name string }
+
+func (r ref) String() string { return r.kind + "/" + r.name }
+
+// store is what a master remembers. Its records are never altered, only
+// replaced, once they are on the disk, or in what several masters share.
 type store struct {
 	dir  string
 	lock *os.File
 
-	mu     sync.Mutex
-	agents map[string]*agentRecord
-	users  map[string]*userRecord
-	tokens map[string]*tokenRecord
+	shared *registry // nil: the folder is all there is
+
+	changing sync.Mutex // one at a time writes to the folder
+
+	mu      sync.RWMutex
+	agents  map[string]*agentRecord
+	users   map[string]*userRecord
+	tokens  map[string]*tokenRecord
+	masters map[string]*masterRecord
 }
 
 func openStore(dir string) (*store, error) {
@@ -81,9 +113,8 @@ func openStore(dir string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{dir: dir, lock: lock, agents: map[string]*agentRecord{}, users: map[string]*userRecord{}, tokens: map[string]*tokenRecord{}}
-	err = errors.Join(load(filepath.Join(dir, "agents"), s.agents), load(filepath.Join(dir, "users"), s.users), load(filepath.Join(dir, "tokens"), s.tokens))
-	if err != nil {
+	s := &store{dir: dir, lock: lock, agents: map[string]*agentRecord{}, users: map[string]*userRecord{}, tokens: map[string]*tokenRecord{}, masters: map[string]*masterRecord{}}
+	if err := s.loadFolder(); err != nil {
 		lock.Close()
 		return nil, err
 	}
@@ -92,98 +123,140 @@ func openStore(dir string) (*store, error) {
 
 func (s *store) close() { s.lock.Close() }
 
-func load[R any](dir string, into map[string]*R) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range list {
-		name, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok {
-			continue
+// set replaces a record; nil removes it. The store is locked.
+func (s *store) set(at ref, record any) {
+	switch r := record.(type) {
+	case *agentRecord:
+		s.agents[at.name] = r
+	case *userRecord:
+		s.users[at.name] = r
+	case *tokenRecord:
+		s.tokens[at.name] = r
+	case *masterRecord:
+		s.masters[at.name] = r
+	case nil:
+		switch at.kind {
+		case kindAgents:
+			delete(s.agents, at.name)
+		case kindUsers:
+			delete(s.users, at.name)
+		case kindTokens:
+			delete(s.tokens, at.name)
+		case kindMasters:
+			delete(s.masters, at.name)
 		}
-		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
-		if err != nil {
-			return err
-		}
-		r := new(R)
-		if err := json.Unmarshal(text, r); err != nil {
-			return fmt.Errorf("read %s: %w; restore it from a backup, or remove it to forget this one", filepath.Join(dir, e.Name()), err)
-		}
-		into[name] = r
 	}
-	return nil
 }
 
-// put writes a record; name is safe as a file's.
-func (s *store) put(kind, name string, record any) error {
-	text, err := json.Marshal(record)
-	if err != nil {
-		return err
-	}
-	if err := wholefile.Write(filepath.Join(s.dir, kind, name+".json"), text); err != nil {
-		return fmt.Errorf("remember %s %s: %w", kind, name, err)
-	}
-	return nil
+// change is a set of writes that all count or none, each on top of what it read.
+type change struct {
+	s        *store
+	read     map[ref]bool
+	revision func(at ref) // is told what is read, before it is; nil: nobody asks
+	writes   map[ref]any
+	order    []ref
 }
 
-func (s *store) remove(kind, name string) error {
-	err := os.Remove(filepath.Join(s.dir, kind, name+".json"))
-	if errors.Is(err, fs.ErrNotExist) {
+func (c *change) agent(name string) *agentRecord { return look(c, kindAgents, c.s.agents, name) }
+func (c *change) user(name string) *userRecord   { return look(c, kindUsers, c.s.users, name) }
+func (c *change) token(hash string) *tokenRecord { return look(c, kindTokens, c.s.tokens, hash) }
+
+// look is a copy of a record; nil: there is none.
+func look[R any](c *change, kind string, in map[string]*R, name string) *R {
+	at := ref{kind, name}
+	if c.revision != nil && !c.read[at] {
+		c.revision(at)
+	}
+	c.read[at] = true
+	c.s.mu.RLock()
+	defer c.s.mu.RUnlock()
+	r := in[name]
+	if r == nil {
 		return nil
 	}
-	return err
+	copied := *r
+	return &copied
 }
 
-// changeAgent lets change alter a copy of a record, which counts once it is on
-// the disk. A nil record given to change: there is none; one that change
-// returns as nil is removed.
-func (s *store) changeAgent(name string, change func(r *agentRecord) (*agentRecord, error)) (*agentRecord, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var was *agentRecord
-	if r := s.agents[name]; r != nil {
-		c := *r
-		was = &c
+// put writes a record, which is not to be altered after that; nil removes it.
+func (c *change) put(kind, name string, record any) {
+	at := ref{kind, name}
+	if _, again := c.writes[at]; !again {
+		c.order = append(c.order, at)
 	}
-	now, err := change(was)
-	if err != nil {
-		return nil, err
+	c.writes[at] = record
+}
+
+// change lets do read and write records. Where they are shared and somebody was
+// faster, do is called again: it must not do anything else.
+func (s *store) change(ctx context.Context, do func(c *change) error) error {
+	if s.shared != nil {
+		return s.changeShared(ctx, do)
 	}
-	if now == nil {
-		if err := s.remove("agents", name); err != nil {
-			return nil, err
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	c := &change{s: s, read: map[ref]bool{}, writes: map[ref]any{}}
+	if err := do(c); err != nil {
+		return err
+	}
+	for _, at := range c.order {
+		if err := s.write(at, c.writes[at]); err != nil {
+			return err
 		}
-		delete(s.agents, name)
-		return nil, nil
+		s.mu.Lock()
+		s.set(at, c.writes[at])
+		s.mu.Unlock()
 	}
-	if err := s.put("agents", name, now); err != nil {
-		return nil, err
-	}
-	s.agents[name] = now
-	c := *now
-	return &c, nil
+	return nil
 }
 
-func (s *store) agent(name string) (agentRecord, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.agents[name]
-	if r == nil {
-		return agentRecord{}, false
-	}
-	return *r, true
+// changeAgent lets alter change a copy of a record. A nil record given to it:
+// there is none; one that it returns as nil is removed.
+func (s *store) changeAgent(ctx context.Context, name string, alter func(c *change, r *agentRecord) (*agentRecord, error)) (*agentRecord, error) {
+	var now *agentRecord
+	err := s.change(ctx, func(c *change) error {
+		was := c.agent(name)
+		var before agentRecord
+		if was != nil {
+			before = *was
+		}
+		r, err := alter(c, was)
+		now = r
+		switch {
+		case err != nil:
+			return err
+		case r == nil && was != nil:
+			c.put(kindAgents, name, nil)
+		case r != nil && (was == nil || *r != before):
+			c.put(kindAgents, name, r.copied())
+		}
+		return nil
+	})
+	return now, err
 }
 
-func (s *store) user(name string) (userRecord, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.users[name]
-	if r == nil {
-		return userRecord{}, false
+func (s *store) agent(name string) (agentRecord, bool) { return find(s, s.agents, name) }
+func (s *store) user(name string) (userRecord, bool)   { return find(s, s.users, name) }
+
+// master is one that runs, of those that share their records.
+func (s *store) master(id string) (masterRecord, bool) { return find(s, s.masters, id) }
+
+func find[R any](s *store, in map[string]*R, name string) (r R, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if p := in[name]; p != nil {
+		return *p, true
 	}
-	return *r, true
+	return r, false
+}
+
+// all are the records of a kind, by name.
+func all[R any](s *store, in map[string]*R) []R {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]R, 0, len(in))
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		out = append(out, *in[name])
+	}
+	return out
 }

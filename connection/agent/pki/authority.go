@@ -4,7 +4,9 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -27,6 +29,7 @@ const (
 	authorityLife = 10 * 365 * 24 * time.Hour
 	AgentLife     = 30 * 24 * time.Hour
 	UserLife      = 90 * 24 * time.Hour
+	PeerLife      = 24 * time.Hour
 	serverLife    = 24 * time.Hour
 
 	// tolerance is how far the clocks of two machines may be apart.
@@ -169,6 +172,30 @@ func (a *Authority) Server() (*tls.Certificate, error) {
 	}
 	a.server, a.minted = &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key}, now
 	return a.server, nil
+}
+
+// Peer is a certificate with which one master calls another.
+func (a *Authority) Peer(name string) (*tls.Certificate, error) {
+	key, err := NewKey()
+	if err != nil {
+		return nil, err
+	}
+	der, err := a.sign(key.Public(), Identity{Kind: KindMaster, Name: name}, PeerLife, x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
+}
+
+// Secret is known to those alone who have the authority's key, and another one
+// for each purpose: 32 bytes.
+func (a *Authority) Secret(purpose string) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return nil, err
+	}
+	return hkdf.Key(sha256.New, der, nil, "sloth "+purpose, 32)
 }
 
 // ClockOf is what a master's clock said when it made its certificate, which is
