@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -401,43 +400,6 @@ func freeAddress(want string) (string, int, error) {
 		return want, 2222, nil
 	}
 	return "", 0, err
-}
-
-type keyPair struct {
-	signer ssh.Signer
-	pem    []byte
-}
-
-var testKey = sync.OnceValue(func() keyPair {
-	_, private, err := newKey("ed25519")
-	if err != nil {
-		panic(err) // only the system's random source can fail here
-	}
-	signer, err := ssh.ParsePrivateKey(private)
-	if err != nil {
-		panic(err)
-	}
-	return keyPair{signer, private}
-})
-
-// TestKey is the key pair, made once per process, that every server lets in
-// unless Options.Keys says otherwise.
-func TestKey() ssh.Signer { return testKey().signer }
-
-func newKey(kind string) (ssh.PublicKey, []byte, error) {
-	private, err := generate(kind)
-	if err != nil {
-		return nil, nil, err
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		return nil, nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "sshdtest")
-	if err != nil {
-		return nil, nil, err
-	}
-	return signer.PublicKey(), pem.EncodeToMemory(block), nil
 }
 
 // logBuffer keeps the newest megabyte of lines.
