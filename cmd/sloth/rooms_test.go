@@ -24,7 +24,7 @@ type room struct {
 // outside are the packages that make a program large; only the controller has
 // them.
 var outside = []string{
-	"github.com/dgraph-io/badger", "github.com/spf13/cobra", "google.golang.org/grpc", "golang.org/x/crypto/ssh",
+	"github.com/dgraph-io/badger", "github.com/spf13/cobra", "google.golang.org/grpc", "go.etcd.io", "golang.org/x/crypto/ssh",
 	"github.com/pkg/sftp", "filippo.io/age", "github.com/Masterminds/sprig", "github.com/nikolalohinski/gonja", "github.com/hashicorp/go-multierror",
 	"github.com/kevinburke/ssh_config", "text/template", "html/template",
 }
