@@ -49,7 +49,7 @@ func (inv *Inventory) Explain(host, variable string) ([]Candidate, error) {
 			c.File = v.pos.file.name
 		}
 		if above != nil {
-			c.Why = whyLost(l, above)
+			c.Why = inv.whyLost(l, above)
 		}
 		out = append(out, c)
 		above = l
@@ -69,17 +69,29 @@ func (inv *Inventory) describeLayer(l *layer, h *host) string {
 	case fromAllFile, fromGroupFile:
 		return "group_vars of " + l.group.name + " beside the inventory"
 	case fromAllScript, fromGroupScript:
-		return "group_vars of " + l.group.name + " beside the script"
+		return "group_vars of " + l.group.name + " " + inv.besideScript()
 	case fromHost:
 		return "host " + h.name + " in the inventory"
 	case fromHostFile:
 		return "host_vars of " + h.name + " beside the inventory"
 	case fromHostScript:
-		return "host_vars of " + h.name + " beside the script"
+		return "host_vars of " + h.name + " " + inv.besideScript()
 	case fromImplicitHost:
 		return "what localhost has by itself"
 	}
 	return "the command line"
+}
+
+// besideScript names the folder of the script, which may be that of the
+// inventory as well or, where nothing is run, the one that sloth is started in.
+func (inv *Inventory) besideScript() string {
+	switch {
+	case slices.Contains(inv.beside, inv.script):
+		return "beside the inventory"
+	case inv.opt.ScriptDir == ".":
+		return "in the working folder"
+	}
+	return "beside the script"
 }
 
 func whyWon(l *layer) string {
@@ -93,7 +105,7 @@ func whyWon(l *layer) string {
 }
 
 // whyLost compares a place with the one that beats it.
-func whyLost(l, above *layer) string {
+func (inv *Inventory) whyLost(l, above *layer) string {
 	if above.kind == fromExtra {
 		return "the command line beats everything"
 	}
@@ -112,7 +124,7 @@ func whyLost(l, above *layer) string {
 			if l.group != nil && l.group.name == "all" && above.group.name != "all" {
 				break
 			}
-			return "files beside the script beat those beside the inventory"
+			return "files " + inv.besideScript() + " beat those beside the inventory"
 		}
 	}
 	switch l.kind {

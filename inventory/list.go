@@ -60,8 +60,11 @@ func overlay(d *dict, layers []layer, at map[string]int) map[string]int {
 			}
 			added[v.name] = len(d.keys)
 			key := v.key
-			if key == nil {
+			switch key {
+			case nil:
 				key = v.name
+			case noName{}:
+				key = nil
 			}
 			d.keys, d.vals = append(d.keys, key), append(d.vals, v.val)
 		}

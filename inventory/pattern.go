@@ -191,6 +191,10 @@ func splitPattern(s string) []string {
 	return out
 }
 
+// SplitPattern gives the parts of a pattern, each still with its & or !, and
+// "@file" as it stands.
+func SplitPattern(pattern string) []string { return splitPattern(pattern) }
+
 // matcher evaluates patterns and remembers which ones are unknown.
 type matcher struct {
 	inv     *Inventory

@@ -205,6 +205,16 @@ func TestWriteHost(t *testing.T) {
 	}
 }
 
+// Names that cannot be sorted stay in the order in which they were set.
+func TestWriteHostUnsortable(t *testing.T) {
+	inv := load(t, Options{}, put(t, filepath.Join(t.TempDir(), "hosts.yml"), "all:\n  hosts:\n    a: {z: 1, ~: 2, b: 3}\n"))
+	var b strings.Builder
+	const want = "{\n    \"z\": 1,\n    \"null\": 2,\n    \"b\": 3\n}\n"
+	if err := inv.WriteHost(&b, "a"); err != nil || b.String() != want {
+		t.Errorf("got %s, %v", b.String(), err)
+	}
+}
+
 func TestUnreadable(t *testing.T) {
 	if os.Getuid() == 0 {
 		t.Skip("root reads everything")

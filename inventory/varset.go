@@ -8,10 +8,13 @@ import (
 // variable is one name and value, and where they are written.
 type variable struct {
 	name string
-	key  any // what name was in the file when it was not text; else nil
+	key  any // what name was in the file when it was not text, noName for a null; else nil
 	val  any
 	pos  pos
 }
+
+// noName is the key of a variable whose name is null.
+type noName struct{}
 
 // varset holds variables in the order of their first setting. Most hosts have
 // a handful, so it is a list; the index is made when it grows.

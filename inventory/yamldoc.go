@@ -40,7 +40,25 @@ func parseDocument(f *file, probs *problems) (*document, error) {
 		return nil, d.syntaxProblem(data, err)
 	}
 	d.root = root
+	if bytes.IndexByte(data, '&') >= 0 && root != nil {
+		d.checkAnchors(root, map[string]int{})
+	}
 	return d, nil
+}
+
+// checkAnchors refuses two anchors of one name, as Ansible does: an alias
+// between them means another value than one behind both.
+func (d *document) checkAnchors(n *yaml.Node, lines map[string]int) {
+	if n.Anchor != "" && n.Kind != yaml.AliasNode {
+		if first := lines[n.Anchor]; first != 0 {
+			d.fail(n, fmt.Sprintf("the first one is in line %d; give this one another name", first), "the anchor &%s is defined twice", n.Anchor)
+			return
+		}
+		lines[n.Anchor] = n.Line
+	}
+	for _, c := range n.Content {
+		d.checkAnchors(c, lines)
+	}
 }
 
 var errSecondDocument = errors.New("the file holds more than one YAML document")
@@ -319,6 +337,12 @@ func (d *document) scalar(n *yaml.Node) (any, bool) {
 	if n.Style&yaml.TaggedStyle == 0 {
 		if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 			return d.text(n.Value), true
+		}
+		if d.probs != nil {
+			if text := reserved(n.Value); text != "" {
+				d.fail(n, "put it in quotes", "%s", text)
+				return nil, false
+			}
 		}
 		return d.text(resolvePlain(n.Value)), true
 	}

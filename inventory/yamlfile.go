@@ -154,7 +154,9 @@ func (s *yamlSource) host(p pair, g *group) {
 func (s *document) variable(p pair) variable {
 	v := variable{name: p.name, val: s.value(p.value), pos: s.pos(p.key)}
 	if _, ok := p.raw.(string); !ok {
-		v.key = p.raw
+		if v.key = p.raw; p.raw == nil {
+			v.key = noName{}
+		}
 	}
 	if p.value.Kind == yaml.ScalarNode && p.value.Line > 0 && !isNull(p.value) {
 		v.pos = s.pos(p.value)

@@ -71,6 +71,28 @@ func resolveNumber(s string) any {
 	return s
 }
 
+// reserved says what is wrong with a scalar that is neither a value nor, in
+// YAML 1.1, plain text; empty: nothing.
+func reserved(s string) string {
+	switch {
+	case s == "=" || s == "<<":
+		return fmt.Sprintf("%s means something else in YAML and cannot be a value", s)
+	case len(s) < 8 || s[0] < '0' || s[0] > '9' || s[4] != '-' || !yamlTimeText.MatchString(s):
+		return ""
+	}
+	if _, ok := yamlTime(s); !ok && !loneDate(s) {
+		return fmt.Sprintf("there is no such date or time: %s", s)
+	}
+	return ""
+}
+
+// loneDate is a date that YAML takes for text, as its month or day has one
+// digit only.
+func loneDate(s string) bool {
+	m := yamlTimeText.FindStringSubmatch(s)
+	return m[4] == "" && (len(m[2]) != 2 || len(m[3]) != 2)
+}
+
 var (
 	yamlIntText   = regexp.MustCompile(`^(?:[-+]?0b[01_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)
 	yamlFloatText = regexp.MustCompile(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)

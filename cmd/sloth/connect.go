@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -47,6 +48,10 @@ type fleet struct {
 	progress func(host string, done, total int64)
 }
 
+// workingDir stands for the folder of the script where a command has none, as
+// it does in Ansible.
+const workingDir = "."
+
 // openFleet reads the inventory and asks for the passwords that flags want.
 // scriptDir is where the .sloth file lies; empty: there is none.
 func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*fleet, error) {
@@ -64,6 +69,9 @@ func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*f
 		if sources, err = inventory.FindDefault("."); err != nil {
 			return nil, err
 		}
+	}
+	if scriptDir == workingDir && !fl.trustsWorkingDir() {
+		scriptDir = ""
 	}
 	fl.inv, err = inventory.Load(ctx, sources, inventory.Options{ScriptDir: scriptDir, ExtraVars: extra, AllowEmpty: f.allowEmpty, Secrets: sec, OpenLate: f.vault.late, Warn: fl.warn})
 	if err != nil {
@@ -93,6 +101,20 @@ func (a *app) openFleet(ctx context.Context, f *hostFlags, scriptDir string) (*f
 	fl.listAgents = agentLister(ctx, "")
 	fl.pool = connection.NewPool(fl.dial, connection.PoolOptions{})
 	return fl, nil
+}
+
+// trustsWorkingDir says whether variables in the folder that sloth is started
+// in count: variables can make it run programs, and anybody may have put them
+// into a folder such as /tmp.
+func (fl *fleet) trustsWorkingDir() bool {
+	for _, name := range []string{"group_vars", "host_vars"} {
+		err := inventory.Trusted(name)
+		if _, missing := os.Lstat(name); missing == nil && err != nil {
+			fl.warn(err.Error())
+			return false
+		}
+	}
+	return true
 }
 
 func (a *app) password(prompt string) (*connection.Secret, error) {
@@ -153,8 +175,10 @@ func (fl *fleet) askHostKey(_ context.Context, q ssh.HostKeyQuestion) (bool, err
 func (fl *fleet) addAliases(pattern string) {
 	var unknown []string
 	defer func() { fl.addAgents(unknown) }()
-	for _, name := range strings.FieldsFunc(pattern, func(r rune) bool { return r == ',' || r == ':' || r == ' ' }) {
-		name = strings.TrimLeft(name, "&!")
+	for _, name := range inventory.SplitPattern(pattern) {
+		if name = strings.TrimLeft(name, "&!"); name == "" || name[0] == '@' {
+			continue
+		}
 		if hosts, err := fl.inv.Match(name, ""); err == nil && len(hosts) > 0 {
 			continue
 		}

@@ -31,6 +31,7 @@ type adhoc struct {
 	command string
 	master  string // of agents; empty: see dialAgent
 	stream  bool
+	list    bool // only say which hosts it would be
 	limit   time.Duration
 
 	stop *stages
@@ -55,6 +56,8 @@ func newExec(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			defer func() { x.audit(cmd.Context(), err) }()
 			switch {
+			case x.list:
+				return x.listHosts(cmd.Context(), args[0])
 			case module != "":
 				return x.callModule(cmd.Context(), args[0], module, append(moduleArgs, args[1:]...))
 			case len(args) < 2:
@@ -70,6 +73,7 @@ func newExec(a *app) *cobra.Command {
 		return completeFunctions(word, true)
 	}) // it fails for a flag that is not there
 	c.Flags().StringArrayVarP(&moduleArgs, "args", "a", nil, "arguments for -m, as `KEY=VALUE` pairs or YAML; they may also follow the pattern")
+	x.addListHosts(c)
 	c.Flags().BoolVar(&x.stream, "stream", false, "show output as it comes, each line behind its host")
 	c.Flags().DurationVar(&x.limit, "command-timeout", 0, "end the command after this long")
 	c.Flags().SetInterspersed(true)
@@ -79,7 +83,7 @@ func newExec(a *app) *cobra.Command {
 // hosts opens the fleet and matches the pattern.
 func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
 	x.flags.vault.late = true // logins are all that is needed
-	fl, err := x.app.openFleet(ctx, x.flags, "")
+	fl, err := x.app.openFleet(ctx, x.flags, workingDir)
 	if err != nil {
 		return nil, err
 	}
@@ -87,14 +91,32 @@ func (x *adhoc) hosts(ctx context.Context, pattern string) ([]string, error) {
 	fl.master = x.master
 	fl.addAliases(pattern)
 	hosts, err := fl.inv.Match(pattern, x.flags.limit)
-	if err == nil && len(hosts) > 1 {
+	if err == nil && len(hosts) > 1 && !x.list {
 		err = enoughDescriptors(len(hosts))
 	}
-	if err == nil && x.audited != "" {
+	if err == nil && x.audited != "" && !x.list {
 		x.matched = hosts
 		x.app.note(ctx, audit.Entry{Action: x.audited + " began", Hosts: hosts})
 	}
 	return hosts, err
+}
+
+func (x *adhoc) addListHosts(c *cobra.Command) {
+	c.Flags().BoolVar(&x.list, "list-hosts", false, "print the hosts that the pattern means and stop")
+}
+
+// listHosts prints what a pattern means, as Ansible does.
+func (x *adhoc) listHosts(ctx context.Context, pattern string) error {
+	hosts, err := x.hosts(ctx, pattern)
+	if err != nil {
+		return err
+	}
+	defer x.fleet.close()
+	fmt.Fprintf(x.app.stdout, "  hosts (%d):\n", len(hosts))
+	for _, h := range hosts {
+		fmt.Fprintf(x.app.stdout, "    %s\n", h)
+	}
+	return nil
 }
 
 // audit notes how it ended.

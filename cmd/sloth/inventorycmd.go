@@ -49,7 +49,7 @@ func newInventory(a *app) *cobra.Command {
 	f.vault.add(fs)
 	fs.StringArrayVarP(&f.inventory, "inventory", "i", nil, "inventory file, folder, script or `host,list` (repeatable)")
 	fs.StringArrayVarP(&f.extra, "extra-vars", "e", nil, "variables that win over all others")
-	fs.StringVar(&dir, "playbook-dir", "", "`folder` whose group_vars and host_vars count too")
+	fs.StringVar(&dir, "playbook-dir", workingDir, "`folder` whose group_vars and host_vars count too")
 	c.Flags().BoolVar(&list, "list", false, "everything, as JSON")
 	c.Flags().BoolVar(&graph, "graph", false, "the groups as a tree")
 	c.Flags().BoolVar(&vars, "vars", false, "with --graph: variables too")

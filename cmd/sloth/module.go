@@ -155,6 +155,9 @@ func newPing(a *app) *cobra.Command {
 		Short: "Log in to hosts and start the worker, to see that all is well",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if x.list {
+				return x.listHosts(cmd.Context(), args[0])
+			}
 			hosts, err := x.hosts(cmd.Context(), args[0])
 			if err != nil {
 				return err
@@ -171,6 +174,7 @@ func newPing(a *app) *cobra.Command {
 		},
 	}
 	x.flags.add(c.Flags(), "")
+	x.addListHosts(c)
 	return c
 }
 
