@@ -205,6 +205,9 @@ type Call struct {
 	// Restart asks that the host is restarted once the task is over; nil: it
 	// cannot be.
 	Restart func(Restart)
+	// Learn is told each secret that comes into being in this call, so that it is
+	// hidden from now on wherever it turns up. It may be nil.
+	Learn func(value string)
 	// Output streams what a long command prints. It is never nil.
 	Output func(stream string, data []byte)
 	// Log shows one line of the task's log. It is never nil.

@@ -1,6 +1,9 @@
 package modules
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // Hidden is shown in the place of every secret.
 const Hidden = "(secret)"
@@ -11,6 +14,15 @@ type Secret struct{ value string }
 
 // NewSecret wraps a value.
 func NewSecret(value string) Secret { return Secret{value} }
+
+// MakeSecret wraps a value that comes into being here, and makes it known to
+// whoever hides secrets in what people see.
+func MakeSecret(ctx context.Context, value string) Secret {
+	if c := CallOf(ctx); c.Learn != nil && value != "" {
+		c.Learn(value)
+	}
+	return Secret{value}
+}
 
 // Reveal returns the value, for the one place that needs it.
 func (s Secret) Reveal() string { return s.value }

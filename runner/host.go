@@ -212,6 +212,7 @@ func (r *Runner) sendOnce(ctx context.Context, host string, cells []*cell, p out
 	if errors.As(err, &lost) {
 		results = found(lost, seg.ID, j.steps())
 		for _, res := range results {
+			r.learn(host, res.Made...)
 			if c := j.cells[res.ID]; c != nil && !j.hasShown(res.ID) {
 				r.emit(endOf(c, res, res.Message))
 			}

@@ -40,6 +40,7 @@ func (j *job) Keep(body []byte, failed bool) {
 		return // whoever waits for them meets the same error
 	}
 	for _, res := range results {
+		j.r.learn(j.link.host, res.Made...)
 		if c := j.cells[res.ID]; c != nil && !res.Later {
 			j.r.write(j.link.host, c.node.task.Name, res)
 		}
@@ -120,6 +121,13 @@ func (j *job) failed(ctx context.Context, c *cell, err error) step.Result {
 // Event forwards what the worker says, under the names the controller knows: a
 // host speaks for itself only.
 func (j *job) Event(kind string, body []byte) {
+	if kind == event.KindSecret {
+		var value string
+		if packed.Unmarshal(body, &value) == nil {
+			j.r.learn(j.link.host, value)
+		}
+		return
+	}
 	e, err := event.Decode(kind, body)
 	if err != nil {
 		j.r.notice("warn", "%s sent an event that cannot be read: %v", j.link.host, err)

@@ -50,7 +50,8 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 	}
 	o := step.Options{
 		Host: r.host(Local), Check: r.opt.Check, Modules: r.opt.Modules, Emit: r.emit, Returned: returned,
-		Env: r.Env(c.node.depth),
+		Learn: func(value string) { r.learn(Local, value) },
+		Env:   r.Env(c.node.depth),
 		Source: func(context.Context) (*engine.VM, step.Callbacks, func(), error) {
 			return r.opt.VM, step.TaskCallbacks(t), func() {}, nil
 		},
@@ -82,6 +83,7 @@ func (r *Runner) runLocal(ctx context.Context, c *cell, outputs outputsOf, retur
 func (r *Runner) Env(depth int) bind.Env {
 	e := bind.Env{Check: r.opt.Check, Seal: r.seal(Local), Call: modules.Call{
 		Machine: r.machine, Host: Local, Plan: r.opt.Check, Services: &services{r: r, host: Local, depth: depth},
+		Learn: func(value string) { r.learn(Local, value) },
 	}}
 	if r.opt.Check {
 		e.Viewer, e.Overlay = r.overlay, r.overlay

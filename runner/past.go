@@ -55,6 +55,7 @@ func (r *Runner) recollect(s *runlog.Story) {
 			res = step.Result{Status: event.Unknown, Message: "what the record says of this step cannot be read"}
 		}
 		res.ID = o.Step
+		r.learn(o.Host, res.Made...)
 		p.learn(res)
 	}
 	for _, sent := range s.Sent {
@@ -135,6 +136,7 @@ func (r *Runner) adoptJob(l *hostLink, sess Session, err error, id string, a *ad
 		if !ours {
 			continue
 		}
+		r.learn(a.sent.Host, res.Made...)
 		r.write(a.sent.Host, task, res)
 		r.past.learn(res)
 	}

@@ -118,6 +118,9 @@ type Options struct {
 	Artifacts Artifacts
 	// Secret finds a secret by name.
 	Secret func(ctx context.Context, name string) (string, error)
+	// Learn is told each secret that comes into being on a host, or on the
+	// controller (Local), before any event that may hold it. It may be nil.
+	Learn func(host, value string)
 	// Render renders a template; nil: templates are refused.
 	Render func(src []byte, name, engine string, vars map[string]any) ([]byte, error)
 	// Require finds a Lua library.
@@ -141,7 +144,8 @@ type Runner struct {
 	mu       sync.Mutex
 	hosts    map[string]*hostLink
 	hostVars map[string]map[string]any // set by host.set
-	occurs   map[string]int            // how often a step identity occurred
+	learned  map[string]map[string]bool
+	occurs   map[string]int // how often a step identity occurred
 	snaps    map[*dsl.Task]*snapshot
 	limit    map[string]bool        // hosts left by Limit; nil until asked
 	load     map[string]int         // tasks given by delegate_to{group=}
@@ -177,7 +181,7 @@ func New(ctx context.Context, o Options) (*Runner, error) {
 	r := &Runner{
 		ctx: ctx, cancel: cancel, opt: o, root: root, machine: machine.New(), params: maps.Clone(o.Params),
 		events: make(chan event.Event, 1024), pumped: make(chan struct{}),
-		hosts: map[string]*hostLink{}, hostVars: map[string]map[string]any{}, occurs: map[string]int{},
+		hosts: map[string]*hostLink{}, hostVars: map[string]map[string]any{}, learned: map[string]map[string]bool{}, occurs: map[string]int{},
 		snaps: map[*dsl.Task]*snapshot{}, sent: map[string]*sentTo{}, load: map[string]int{}, machines: map[[2]string][]string{}, twins: map[[2]string]bool{}, departed: map[string]bool{}, active: map[*scheduler]bool{}, jobs: map[*job]bool{},
 	}
 	root.opened = o.Opened

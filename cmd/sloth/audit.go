@@ -61,30 +61,41 @@ var valueFlags = []string{"--param", "--extra-vars", "-e", "--args", "-a"}
 // withoutValues leaves the names of parameters, variables and arguments of
 // modules: a value may be a secret that nothing has told of yet.
 func withoutValues(args []string) []string {
+	return hideValues(args, func(string) bool { return true })
+}
+
+// hideValues leaves out the values of the names that hide tells of.
+func hideValues(args []string, hide func(name string) bool) []string {
 	out := slices.Clone(args)
 	module := slices.ContainsFunc(args, func(s string) bool { return s == "-m" || strings.HasPrefix(s, "--module") })
 	for i, arg := range out {
 		flag, text, joined := strings.Cut(arg, "=")
 		switch {
 		case slices.Contains(valueFlags, flag) && joined:
-			out[i] = flag + "=" + withoutValue(text)
+			out[i] = flag + "=" + hideValue(text, hide)
 		case i > 0 && slices.Contains(valueFlags, args[i-1]):
-			out[i] = withoutValue(arg)
+			out[i] = hideValue(arg, hide)
 		case strings.HasPrefix(arg, "-e") && len(arg) > 2:
-			out[i] = "-e" + withoutValue(arg[2:])
+			out[i] = "-e" + hideValue(arg[2:], hide)
 		case module && joined && !strings.HasPrefix(arg, "-"):
-			out[i] = withoutValue(arg)
+			out[i] = hideValue(arg, hide)
 		}
 	}
 	return out
 }
 
-func withoutValue(text string) string {
-	if strings.HasPrefix(text, "@") {
-		return text
-	}
+func hideValue(text string, hide func(name string) bool) string {
 	name, _, named := strings.Cut(text, "=")
-	if !named || strings.ContainsAny(name, "{ \n") {
+	switch {
+	case strings.HasPrefix(text, "@"):
+		return text
+	case !named || strings.ContainsAny(name, "{ \n"):
+		name = ""
+	}
+	switch {
+	case !hide(name):
+		return text
+	case name == "":
 		return "…"
 	}
 	return name + "=…"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/sloth-runner/sloth/lua/bind"
@@ -47,6 +48,12 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 				v.app.secrets.learn(name, text)
 			}
 			return text, err
+		},
+		Param: func(name, value string) {
+			v.app.secrets.learn(name, value)
+			if !slices.Contains(v.hidden, name) {
+				v.hidden = append(v.hidden, name)
+			}
 		},
 		Pause: func(_ context.Context, message string) error {
 			_, err := v.app.ask(message+" [Enter] ", false)

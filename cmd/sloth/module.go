@@ -89,6 +89,13 @@ type calls struct {
 
 func (h *calls) emit(e event.Event) { h.mu.Lock(); h.show.handle(e); h.mu.Unlock() }
 
+// learn hides what a host says is secret.
+func (h *calls) learn(value string) {
+	h.mu.Lock()
+	_ = h.show.r.Add("made on a host", value) // what it is too short for is shown anyway
+	h.mu.Unlock()
+}
+
 func (h *calls) count(s event.Status) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,6 +142,13 @@ type callHandler struct {
 }
 
 func (c *callHandler) Event(kind string, body []byte) {
+	if kind == event.KindSecret {
+		var value string
+		if packed.Unmarshal(body, &value) == nil {
+			c.h.learn(value)
+		}
+		return
+	}
 	e, err := event.Decode(kind, body)
 	if err != nil {
 		return // a host that sends what cannot be read is silent

@@ -61,7 +61,7 @@ func (v *invocation) openRecord(o *runner.Options) error {
 	if _, err := rand.Read(key); err != nil {
 		return err
 	}
-	head := runlog.Head{RunID: o.RunID, Began: time.Now(), What: v.what, File: v.file, Hash: v.scriptHash, Argv: v.app.args, Owner: owner, Key: key}
+	head := runlog.Head{RunID: o.RunID, Began: time.Now(), What: v.what, File: v.file, Hash: v.scriptHash, Argv: v.shownArgs(), Again: v.app.args, Owner: owner, Key: key}
 	if head.Dir, err = os.Getwd(); err != nil {
 		return err
 	}
@@ -75,6 +75,16 @@ func (v *invocation) openRecord(o *runner.Options) error {
 	}
 	o.Record, o.Key, o.Owner, v.record = log, key, owner, log
 	return nil
+}
+
+// shownArgs is the command line as it is written down: parameters without their
+// values, which may be secrets that nothing has told of yet.
+func (v *invocation) shownArgs() []string {
+	out := withoutValues(v.app.args)
+	for i, arg := range out {
+		out[i] = v.app.redactor().String(arg)
+	}
+	return out
 }
 
 func (v *invocation) resumeRecord(o *runner.Options, root, owner string) error {
@@ -165,7 +175,7 @@ func (a *app) resumeAsBefore(ctx context.Context, id string, rerunUnknown bool) 
 	if err := os.Chdir(story.Head.Dir); err != nil {
 		return withHint(fmt.Errorf("go to where the run was begun: %w", err), "Give the file and the flags again, with --resume.")
 	}
-	args := slices.DeleteFunc(slices.Clone(story.Head.Argv), func(s string) bool { return s == "--rerun-unknown" || strings.HasPrefix(s, "--resume=") })
+	args := slices.DeleteFunc(slices.Clone(story.Head.Again), func(s string) bool { return s == "--rerun-unknown" || strings.HasPrefix(s, "--resume=") })
 	args = append(args, "--resume="+story.Head.RunID)
 	if rerunUnknown {
 		args = append(args, "--rerun-unknown")

@@ -61,6 +61,7 @@ type invocation struct {
 	finish  func(code int) error
 
 	params     map[string]any
+	hidden     []string // parameters that the file says are secret
 	valuesText []byte
 	scriptHash string
 	summary    *summary
@@ -280,7 +281,7 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 
 func (v *invocation) options(dir string, params map[string]any, values any) runner.Options {
 	o := runner.Options{
-		RunID: newRunID(time.Now()), Emit: newEventRedactor(v.app.redactor(), v.handle).handle, Secret: v.app.secrets.find, HostsByDefault: v.onHosts, DefaultPattern: v.flags.hosts,
+		RunID: newRunID(time.Now()), Emit: newEventRedactor(v.app.redactor(), v.handle).handle, Secret: v.app.secrets.find, Learn: v.app.secrets.made, HostsByDefault: v.onHosts, DefaultPattern: v.flags.hosts,
 		Limit: v.flags.limit, AllowEmpty: v.flags.allowEmpty, Tags: v.flags.tags, SkipTags: v.flags.skipTags, StartAt: v.flags.startAt,
 		Forks: v.flags.forks, Check: v.flags.check, NoNested: v.flags.noNested, Params: params, Values: values, Root: dir,
 		Modules: v.modules(), State: v.values.do, Require: v.libraries(dir),

@@ -84,6 +84,9 @@ func (s *secrets) learn(name, value string) {
 	}
 }
 
+// made learns a secret that came into being on a host.
+func (s *secrets) made(host, value string) { s.learn("made on "+host, value) }
+
 // open makes the list of places: the environment, then what sloth.yaml says, or
 // secrets.age.
 func (s *secrets) open() (secret.Chain, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/lua/engine"
+	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/runner"
 	"github.com/sloth-runner/sloth/state/stack"
 	"github.com/sloth-runner/sloth/state/values"
@@ -99,9 +101,9 @@ func (v *invocation) stackRun(vms []*engine.VM) (stack.Run, []stack.Content, []b
 	}
 	r.Dir, _ = os.Getwd()
 	notKept := func(what string) { r.NotKept = append(r.NotKept, what+" holds a secret") }
-	for _, arg := range v.app.args {
+	for i, arg := range hideValues(v.app.args, func(name string) bool { return slices.Contains(v.hidden, name) }) {
 		safe := red.String(arg)
-		if safe != arg {
+		if safe != v.app.args[i] && !slices.Contains(r.NotKept, "the command line holds a secret") {
 			notKept("the command line")
 		}
 		r.Argv = append(r.Argv, safe)
@@ -110,6 +112,12 @@ func (v *invocation) stackRun(vms []*engine.VM) (stack.Run, []stack.Content, []b
 		r.NotKept = append(r.NotKept, "it applied a saved plan")
 	}
 	r.Params, _ = red.Any(v.params).(map[string]any)
+	for _, name := range v.hidden {
+		if _, given := r.Params[name]; given {
+			r.Params = maps.Clone(r.Params)
+			r.Params[name] = modules.Hidden
+		}
+	}
 	text := v.valuesText
 	if red.String(string(text)) != string(text) {
 		text = nil

@@ -625,6 +625,7 @@ function archive.list(path, include) end
 ---@field unless? string Does nothing when this command succeeds; it is asked under plan too and must change nothing
 ---@field only_if? string Does nothing when this command fails; it is asked under plan too and must change nothing
 ---@field onlyif? string Does nothing when this command fails; it is asked under plan too and must change nothing
+---@field secret? boolean What the command prints is secret: it is not shown, and stdout and stderr are given as secrets, without the last line break
 ---@field check_safe? boolean The command changes nothing: it runs under plan too and counts as unchanged
 
 ---@class exec.script.args
@@ -648,6 +649,7 @@ function archive.list(path, include) end
 ---@field unless? string Does nothing when this command succeeds; it is asked under plan too and must change nothing
 ---@field only_if? string Does nothing when this command fails; it is asked under plan too and must change nothing
 ---@field onlyif? string Does nothing when this command fails; it is asked under plan too and must change nothing
+---@field secret? boolean What the command prints is secret: it is not shown, and stdout and stderr are given as secrets, without the last line break
 ---@field check_safe? boolean The command changes nothing: it runs under plan too and counts as unchanged
 
 ---Run commands and scripts; never raises, the result says how it went.

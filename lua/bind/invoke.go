@@ -100,6 +100,9 @@ func (c call) run(ctx context.Context, filled any) ([]any, error) {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) && errors.Is(err, ctx.Err()) {
 			err = cause
 		}
+		if strings.HasPrefix(err.Error(), c.name+": ") {
+			return nil, err // the controller has said it already
+		}
 		return nil, fmt.Errorf("%s: %w", c.name, err)
 	}
 	return out, nil

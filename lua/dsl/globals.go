@@ -141,7 +141,13 @@ func (w *world) prompt(L *lua.LState) int {
 	}
 	if v, ok := w.setup.host.Params[name]; ok {
 		if hidden {
-			L.Push(wrap(fmt.Sprint(v)))
+			text := fmt.Sprint(v)
+			if w.setup.param != nil {
+				w.setup.param(name, text)
+			} else if e := bind.EnvOf(engine.Context(L)); e != nil && e.Call.Learn != nil {
+				e.Call.Learn(text)
+			}
+			L.Push(wrap(text))
 		} else {
 			L.Push(bind.ToLua(L, v))
 		}

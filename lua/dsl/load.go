@@ -45,6 +45,9 @@ type Options struct {
 	// State performs operations of the state module while a file is read without
 	// effects: what it stores must be forgotten. Nil: the store is empty.
 	State func(ctx context.Context, op string, args []any) ([]any, error)
+	// Param is told the name and value of each parameter that a file says is
+	// secret, by prompt(name, {secret = true}); it may be nil.
+	Param func(name, value string)
 	// Prompt asks the person at the terminal; nil: prompt() is an error.
 	Prompt func(ctx context.Context, name string, secret bool) (string, error)
 	// Pause waits until the person at the terminal goes on; nil: pause() without
@@ -64,7 +67,7 @@ func Install(vm *engine.VM, o Options) *Loader {
 	l := &Loader{opts: o}
 	l.w = install(vm, setup{
 		host:    HostOptions{Name: "local", Address: "localhost", Params: o.Params, Values: o.Values},
-		runTask: o.RunTask, prompt: o.Prompt, pause: o.Pause, modules: o.Modules,
+		runTask: o.RunTask, prompt: o.Prompt, param: o.Param, pause: o.Pause, modules: o.Modules,
 		include: includeFile, workflow: true,
 	})
 	l.w.read = readSource

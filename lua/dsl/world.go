@@ -30,6 +30,7 @@ type world struct {
 type setup struct {
 	host     HostOptions
 	runTask  func(ctx context.Context, t *Task) ([]lua.LValue, error)
+	param    func(name, value string)
 	prompt   func(ctx context.Context, name string, secret bool) (string, error)
 	pause    func(ctx context.Context, message string) error
 	include  func(w *world, L *lua.LState) int

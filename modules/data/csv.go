@@ -21,8 +21,8 @@ type csvParse struct {
 }
 
 // Query reads the text. Every field is text.
-func (c *csvParse) Query(context.Context, facts.Viewer) ([]any, error) {
-	return read(c.Text, func(text string) (any, error) {
+func (c *csvParse) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
+	return read(ctx, c.Text, func(text string) (any, error) {
 		sep, err := one("separator", c.Separator)
 		if err != nil {
 			return nil, err

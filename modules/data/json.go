@@ -18,8 +18,8 @@ type parseJSON struct {
 }
 
 // Query reads the text.
-func (p *parseJSON) Query(context.Context, facts.Viewer) ([]any, error) {
-	return read(p.Text, decodeJSON)
+func (p *parseJSON) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
+	return read(ctx, p.Text, decodeJSON)
 }
 
 type jsonValid struct {
@@ -27,8 +27,8 @@ type jsonValid struct {
 }
 
 // Query answers true, or false and why.
-func (p *jsonValid) Query(context.Context, facts.Viewer) ([]any, error) {
-	if _, err := read(p.Text, decodeJSON); err != nil {
+func (p *jsonValid) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
+	if _, err := read(ctx, p.Text, decodeJSON); err != nil {
 		return []any{false, err.Error()}, nil
 	}
 	return []any{true}, nil

@@ -2,6 +2,7 @@ package data
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"math"
@@ -113,7 +114,7 @@ func write(v any, to func(any) (string, error)) ([]any, error) {
 }
 
 // read makes a value of text; what comes out of a secret are secrets.
-func read(t modules.Text, from func(string) (any, error)) ([]any, error) {
+func read(ctx context.Context, t modules.Text, from func(string) (any, error)) ([]any, error) {
 	text := t.Reveal()
 	if len(text) > maxText {
 		return nil, fmt.Errorf("the text is larger than %d MiB", maxText>>20)
@@ -123,28 +124,36 @@ func read(t modules.Text, from func(string) (any, error)) ([]any, error) {
 		return nil, err
 	}
 	if t.IsSecret() {
-		v = Hide(v)
+		v = Hide(ctx, v)
 	}
 	return []any{v}, nil
 }
 
+// minHidden is the size of the shortest part of a secret that is hidden by
+// itself, in bytes.
+const minHidden = 4
+
 // Hide makes secrets of all texts and numbers in a value.
-func Hide(v any) any {
+func Hide(ctx context.Context, v any) any {
 	switch v := v.(type) {
 	case nil, bool:
 		return v
 	case []any:
 		out := make([]any, len(v))
 		for i, e := range v {
-			out[i] = Hide(e)
+			out[i] = Hide(ctx, e)
 		}
 		return out
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, e := range v {
-			out[k] = Hide(e)
+			out[k] = Hide(ctx, e)
 		}
 		return out
+	}
+	// Short ones and numbers are part of too much else to be looked for.
+	if text, ok := v.(string); ok && len(text) >= minHidden {
+		return modules.MakeSecret(ctx, text)
 	}
 	return modules.NewSecret(fmt.Sprint(v))
 }

@@ -20,8 +20,8 @@ type xmlDecode struct {
 
 // Query reads the text. Entities beyond XML's own five are errors, so nothing is
 // fetched and nothing expands.
-func (x *xmlDecode) Query(context.Context, facts.Viewer) ([]any, error) {
-	return read(x.Text, decodeXML)
+func (x *xmlDecode) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
+	return read(ctx, x.Text, decodeXML)
 }
 
 func decodeXML(text string) (any, error) {

@@ -21,8 +21,8 @@ type parseYAML struct {
 }
 
 // Query reads the text.
-func (p *parseYAML) Query(context.Context, facts.Viewer) ([]any, error) {
-	return read(p.Text, func(text string) (any, error) {
+func (p *parseYAML) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
+	return read(ctx, p.Text, func(text string) (any, error) {
 		docs, err := documents(text)
 		if err != nil {
 			return nil, err
@@ -75,8 +75,8 @@ type yamlToJSON struct {
 }
 
 // Query turns the text into JSON.
-func (y *yamlToJSON) Query(context.Context, facts.Viewer) ([]any, error) {
-	return read(y.Text, func(text string) (any, error) {
+func (y *yamlToJSON) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
+	return read(ctx, y.Text, func(text string) (any, error) {
 		docs, err := documents(text)
 		if err != nil {
 			return nil, err
@@ -112,8 +112,8 @@ type jsonToYAML struct {
 }
 
 // Query turns the text into YAML.
-func (j *jsonToYAML) Query(context.Context, facts.Viewer) ([]any, error) {
-	return read(j.Text, func(text string) (any, error) {
+func (j *jsonToYAML) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
+	return read(ctx, j.Text, func(text string) (any, error) {
 		if _, err := decodeJSON(text); err != nil {
 			return nil, err
 		}

@@ -25,6 +25,7 @@ type options struct {
 	Removes   string            `lua:"removes,path" doc:"Does nothing when this path does not exist"`
 	Unless    string            `lua:"unless" doc:"Does nothing when this command succeeds; it is asked under plan too and must change nothing"`
 	OnlyIf    string            `lua:"only_if" alias:"onlyif" doc:"Does nothing when this command fails; it is asked under plan too and must change nothing"`
+	Secret    bool              `lua:"secret" doc:"What the command prints is secret: it is not shown, and stdout and stderr are given as secrets, without the last line break"`
 	CheckSafe bool              `lua:"check_safe" doc:"The command changes nothing: it runs under plan too and counts as unchanged"`
 }
 
@@ -136,7 +137,11 @@ func (o *options) perform(ctx context.Context, c modules.Call, argv []string) ([
 	ctx, cancel := tool.Within(ctx, o.Timeout)
 	defer cancel()
 	result := func(a facts.Answer, changed bool, problem string) []any {
-		return []any{tool.Result(a, changed, problem, start)}
+		m := tool.Result(a, changed, problem, start)
+		if o.Secret {
+			m["stdout"], m["stderr"] = printed(ctx, a.Stdout), printed(ctx, a.Stderr)
+		}
+		return []any{m}
 	}
 	reason, skip, err := o.skip(ctx, c, c.Machine)
 	if skip {
@@ -148,6 +153,9 @@ func (o *options) perform(ctx context.Context, c modules.Call, argv []string) ([
 	if err == nil {
 		ooms := oomKills(c.Machine)
 		cmd := modules.Cmd{Argv: argv, Output: c.Output}
+		if o.Secret {
+			cmd.Output = nil
+		}
 		if o.Stdin.Given() {
 			cmd.Stdin = strings.NewReader(o.Stdin.Reveal())
 		}
@@ -168,9 +176,14 @@ func (o *options) perform(ctx context.Context, c modules.Call, argv []string) ([
 		a.ExitCode = tool.CannotRun(err)
 		return result(a, false, err.Error()), nil
 	case a.ExitCode != 0:
-		return result(a, !o.CheckSafe, tool.Failure(a, c.NoLog)), nil
+		return result(a, !o.CheckSafe, tool.Failure(a, c.NoLog || o.Secret)), nil
 	}
 	return result(a, !o.CheckSafe, ""), nil
+}
+
+// printed makes a secret of what a command printed.
+func printed(ctx context.Context, text []byte) modules.Secret {
+	return modules.MakeSecret(ctx, strings.TrimRight(string(text), "\r\n"))
 }
 
 // start runs cmd in the surroundings of the call.

@@ -154,7 +154,7 @@ type loadKey struct {
 }
 
 // Query reads the file.
-func (l *loadKey) Query(_ context.Context, v facts.Viewer) ([]any, error) {
+func (l *loadKey) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 	f, err := v.Open(l.Path)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (l *loadKey) Query(_ context.Context, v facts.Viewer) ([]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", l.Path, err)
 	}
-	out := map[string]any{"path": l.Path, "encrypted": key.encrypted, "private_key": modules.NewSecret(string(data))}
+	out := map[string]any{"path": l.Path, "encrypted": key.encrypted, "private_key": modules.MakeSecret(ctx, string(data))}
 	if key.public.Base64 != "" {
 		out["type"], out["comment"] = key.public.Type, key.public.Comment
 		out["public_key"], out["fingerprint"] = key.public.String(), key.public.Fingerprint()

@@ -165,7 +165,11 @@ type get struct {
 }
 
 func (f *get) Run(ctx context.Context, c modules.Call) ([]any, error) {
-	return ask(ctx, c, "get", f.Key, f.Default)
+	out, err := ask(ctx, c, "get", f.Key)
+	if err == nil && (len(out) == 0 || out[0] == nil) {
+		out = []any{f.Default}
+	}
+	return out, err
 }
 
 type remove struct {

@@ -256,10 +256,10 @@ func (w *work) outputs(ctx context.Context) (map[string]any, error) {
 	if a.ExitCode != 0 {
 		return nil, errors.New(reason(a))
 	}
-	return parseOutputs(string(a.Stdout))
+	return parseOutputs(ctx, string(a.Stdout))
 }
 
-func parseOutputs(text string) (map[string]any, error) {
+func parseOutputs(ctx context.Context, text string) (map[string]any, error) {
 	v, err := data.DecodeJSON(text)
 	all, ok := v.(map[string]any)
 	if err != nil || !ok {
@@ -269,7 +269,7 @@ func parseOutputs(text string) (map[string]any, error) {
 	for name, o := range all {
 		m, _ := o.(map[string]any)
 		if out[name] = m["value"]; m["sensitive"] == true {
-			out[name] = data.Hide(m["value"])
+			out[name] = data.Hide(ctx, m["value"])
 		}
 	}
 	return out, nil

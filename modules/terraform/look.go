@@ -142,7 +142,7 @@ func (o *output) Run(ctx context.Context, call modules.Call) ([]any, error) {
 		if a.ExitCode != 0 {
 			return w.result(a, false), nil
 		}
-		all, err := parseOutputs(string(a.Stdout))
+		all, err := parseOutputs(ctx, string(a.Stdout))
 		if err != nil {
 			return nil, err
 		}

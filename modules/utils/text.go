@@ -41,7 +41,7 @@ type random struct {
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 // Query draws each character from the system's source of randomness.
-func (r *random) Query(context.Context, facts.Viewer) ([]any, error) {
+func (r *random) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
 	if r.Length < 1 || r.Length > 4096 {
 		return nil, fmt.Errorf("length = %d: it must be between 1 and 4096", r.Length)
 	}
@@ -54,7 +54,7 @@ func (r *random) Query(context.Context, facts.Viewer) ([]any, error) {
 		b[i] = alphabet[n.Int64()]
 	}
 	if r.Secret {
-		return []any{modules.NewSecret(string(b))}, nil
+		return []any{modules.MakeSecret(ctx, string(b))}, nil
 	}
 	return []any{string(b)}, nil
 }
@@ -77,10 +77,10 @@ type sum struct {
 }
 
 // Query hashes the text.
-func (s *sum) Query(context.Context, facts.Viewer) ([]any, error) {
+func (s *sum) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
 	h := newHash(s.Algorithm)
 	h.Write([]byte(s.Text.Reveal()))
-	return like(s.Text, hex.EncodeToString(h.Sum(nil))), nil
+	return like(ctx, s.Text, hex.EncodeToString(h.Sum(nil))), nil
 }
 
 type sumFile struct {
@@ -116,9 +116,9 @@ func (u *until) Read(p []byte) (int, error) {
 }
 
 // like gives text that is as secret as what it was made of.
-func like(from modules.Text, text string) []any {
+func like(ctx context.Context, from modules.Text, text string) []any {
 	if from.IsSecret() {
-		return []any{modules.NewSecret(text)}
+		return []any{modules.MakeSecret(ctx, text)}
 	}
 	return []any{text}
 }
@@ -136,12 +136,12 @@ func coder(name string, aliases []string, summary, example string, turn func(str
 }
 
 // Query turns the text.
-func (c *code) Query(context.Context, facts.Viewer) ([]any, error) {
+func (c *code) Query(ctx context.Context, _ facts.Viewer) ([]any, error) {
 	out, err := c.turn(c.Text.Reveal())
 	if err != nil {
 		return nil, err
 	}
-	return like(c.Text, out), nil
+	return like(ctx, c.Text, out), nil
 }
 
 func encodeBase64(s string) (string, error) { return base64.StdEncoding.EncodeToString([]byte(s)), nil }

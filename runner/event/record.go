@@ -13,6 +13,10 @@ import (
 // believed.
 const MaxBody = 16 << 20
 
+// KindSecret is a secret that a worker made, packed as text. It is no Event:
+// nobody shows or keeps it.
+const KindSecret = "secret"
+
 // kinds holds the type of every event, by kind.
 var kinds = func() map[string]reflect.Type {
 	m := map[string]reflect.Type{}

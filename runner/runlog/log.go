@@ -11,11 +11,7 @@ package runlog
 
 import (
 	"bufio"
-	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -60,9 +56,13 @@ type Head struct {
 	What  string    `msgpack:"w" json:"what"` // "apply", "run"
 	File  string    `msgpack:"f" json:"file"`
 	Hash  string    `msgpack:"fh" json:"file_hash"` // hex SHA-256 of the file's text
-	Argv  []string  `msgpack:"a" json:"argv"`       // without the program
+	Argv  []string  `msgpack:"a" json:"argv"`       // without the program, as people may see it
 	Dir   string    `msgpack:"d" json:"dir"`
 	Owner string    `msgpack:"o" json:"owner"` // user@machine, for people
+	// Again is the command line that goes on with the run, Sealed what the file
+	// has of it.
+	Again  []string `msgpack:"-" json:"-"`
+	Sealed []byte   `msgpack:"as,omitempty" json:"-"`
 	// Key seals the journals on the hosts; nobody else has it.
 	Key []byte `msgpack:"k" json:"-"`
 }
@@ -178,6 +178,9 @@ func (l *Log) begin(h Head) error {
 	if l.seal, err = sealer(h.Key); err != nil {
 		return err
 	}
+	if err := h.sealArgs(l.seal); err != nil {
+		return err
+	}
 	if l.lock, err = hold(l.dir); err != nil {
 		return err
 	}
@@ -289,36 +292,11 @@ func (l *Log) Begin(o Outcome) error {
 
 // Done notes how a step ended.
 func (l *Log) Done(o Outcome) error {
-	nonce := make([]byte, l.seal.NonceSize())
-	if _, err := rand.Read(nonce); err != nil {
+	var err error
+	if o.Result, err = seal(l.seal, o.Result, o.Step); err != nil {
 		return err
 	}
-	o.Result = l.seal.Seal(nonce, nonce, o.Result, []byte(o.Step))
 	return l.add(entry{Outcome: &o})
-}
-
-// sealer makes what seals results from the run's key.
-func sealer(key []byte) (cipher.AEAD, error) {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte("record"))
-	block, err := aes.NewCipher(h.Sum(nil))
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
-
-// unseal gives the result of an outcome, nil for one that cannot be read.
-func unseal(seal cipher.AEAD, o Outcome) []byte {
-	n := seal.NonceSize()
-	if len(o.Result) < n {
-		return nil
-	}
-	text, err := seal.Open(nil, o.Result[:n], o.Result[n:], []byte(o.Step))
-	if err != nil {
-		return nil
-	}
-	return text
 }
 
 // Over notes that all results of a job are there.

@@ -31,10 +31,11 @@ func tell(entries []entry) (*Story, error) {
 		return nil, fmt.Errorf("%w: its beginning is missing", ErrDamaged)
 	}
 	s := &Story{Head: *entries[0].Head, Met: map[string]Met{}}
-	seal, err := sealer(s.Head.Key)
+	with, err := sealer(s.Head.Key)
 	if err != nil {
 		return nil, err
 	}
+	s.Head.unsealArgs(with)
 	at := map[string]int{}
 	jobs := map[string]*Sent{}
 	for _, e := range entries[1:] {
@@ -48,7 +49,7 @@ func tell(entries []entry) (*Story, error) {
 		case e.Over != "" && jobs[e.Over] != nil:
 			jobs[e.Over].Over = true
 		case e.Outcome != nil:
-			e.Outcome.Result = unseal(seal, *e.Outcome)
+			e.Outcome.Result = unseal(with, e.Outcome.Result, e.Outcome.Step)
 			if i, ok := at[e.Outcome.Step]; ok {
 				s.Steps[i] = *e.Outcome
 				continue

@@ -2,6 +2,8 @@ package service
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"sort"
 	"strings"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/modules"
+	"github.com/sloth-runner/sloth/modules/packed"
 )
 
 // Bounds of what a step may have set and not stored.
@@ -22,6 +25,8 @@ const (
 	maxPlain = 64 << 10
 	maxDepth = 32
 )
+
+var errSecret = errors.New("state keeps everything in plain text, and this holds a secret; keep secrets with sloth secret set, and read them with secret(NAME)")
 
 // Sets is the state as one step sees it. What the step sets is stored together
 // when it ends; the step itself reads it at once. Whatever else changes state
@@ -98,6 +103,10 @@ func (s *Sets) FlushState(ctx context.Context) error {
 // State performs one operation: on what the step has set itself if it only
 // reads that, else where the state is.
 func (s *Sets) State(ctx context.Context, op string, args []any) ([]any, error) {
+	if packed.HasSecret(args) {
+		// It would arrive as the text that people see of it.
+		return nil, fmt.Errorf("state.%s: %w", op, errSecret)
+	}
 	if len(args) > 0 {
 		if key, ok := args[0].(string); ok {
 			if out, ok := s.look(op, key, args[1:]); ok {

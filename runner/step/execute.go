@@ -54,6 +54,7 @@ func Execute(ctx context.Context, o Options, s Spec) Result {
 	if !res.Status.Bad() {
 		res.Restart = r.restart
 	}
+	res.Made = r.made
 	r.mu.Unlock()
 	if s.NoLog {
 		res.Message, res.Failure = "", hidden(res.Failure)
@@ -88,7 +89,8 @@ type run struct {
 	planned  bool // something was only planned
 	notified []string
 	restart  *modules.Restart
-	asking   bool  // run_if and the like: their tools do not count
+	asking   bool // run_if and the like: their tools do not count
+	made     []string
 	verdict  *bool // what changed_when said about the last attempt
 	hooks    bool  // a hook runs, which no plan has
 	expect   expecting
@@ -213,6 +215,7 @@ func (r *run) surround(ctx context.Context) context.Context {
 	if o := r.o.Env.Call.Restart; o != nil {
 		call.Restart = func(how modules.Restart) { r.mu.Lock(); r.restart = &how; r.mu.Unlock() }
 	}
+	call.Learn = r.learn
 	if r.expect.plan != nil {
 		env.Approve = r.approve
 	}

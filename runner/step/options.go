@@ -30,6 +30,9 @@ type Options struct {
 	Modules []modules.Module // for Spec.Shell and Spec.Call
 	// Emit gets the events of the step, one at a time, the last one a TaskDone.
 	Emit func(event.Event)
+	// Learn, where set, is told each secret that the step makes, before anything
+	// that may hold it is emitted.
+	Learn func(value string)
 	// Returned, where set, gets what a nested step's command returned after the
 	// success flag, as it is; Result.Returns then stays empty.
 	Returned func([]lua.LValue)

@@ -131,6 +131,10 @@ type Result struct {
 	// Restart is what the task asked for; it happens behind it.
 	Restart *modules.Restart `msgpack:"rs,omitempty"`
 
+	// Made are the secrets that came into being in the step. What holds a Result
+	// is sealed.
+	Made []string `msgpack:"mk,omitempty"`
+
 	tail     []lua.LValue // what Returns will hold
 	returned bool
 }

@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sloth-runner/sloth/modules"
@@ -36,4 +37,20 @@ func (r *run) unstored(res Result, err error) Result {
 	bad := failed(err)
 	bad.Outputs = res.Outputs
 	return bad
+}
+
+// maxMade bounds the secrets of one step that are remembered.
+const maxMade = 200
+
+// learn keeps a secret that the step has made, and passes it on.
+func (r *run) learn(value string) {
+	r.mu.Lock()
+	fresh := len(r.made) < maxMade && !slices.Contains(r.made, value)
+	if fresh {
+		r.made = append(r.made, value)
+	}
+	r.mu.Unlock()
+	if fresh && r.o.Learn != nil {
+		r.o.Learn(value)
+	}
 }

@@ -373,7 +373,7 @@ func (r *run) emit(job, kind string, body []byte) {
 	switch kind {
 	case "output":
 		i = output
-	case "task_started", "task_done":
+	case "task_started", "task_done", event.KindSecret:
 		i = vital
 	}
 	_ = r.out.add(context.WithoutCancel(r.ctx), wire.KindEvent, i, func(n uint64) any { // events are small enough to be sent

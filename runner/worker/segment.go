@@ -138,6 +138,11 @@ func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options 
 			s.r.emit(s.j.id, kind, body)
 		},
 	}
+	o.Learn = func(value string) {
+		if body, err := packed.Marshal(value); err == nil {
+			s.r.emit(s.j.id, event.KindSecret, body)
+		}
+	}
 	if s.r.hello.Durable != nil && !s.seg.Check {
 		o.Env.Call.Restart = func(modules.Restart) {} // the step keeps what was asked for
 	}

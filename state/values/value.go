@@ -72,6 +72,9 @@ func normal(v any, path string, depth int) (any, error) {
 		}
 		return f, nil
 	}
+	if _, secret := v.(interface{ Reveal() string }); secret {
+		return nil, fmt.Errorf("%s is a secret, and state keeps everything in plain text; keep it with sloth secret set, and read it with secret(NAME)", path)
+	}
 	return nil, fmt.Errorf("%s is a %s; state keeps text, numbers, booleans and tables of those", path, kind(v))
 }
 

@@ -167,7 +167,7 @@ func TestBadArguments(t *testing.T) {
 	fails(t, v, `state.get: the key "a\x00b" holds a zero byte`, "get", "a\x00b")
 	fails(t, v, fmt.Sprintf(`state.set: the key "%s…" has 513 bytes, which is over the limit of 512`, long[:60]), "set", long, 1)
 	fails(t, v, `state.set: the value of "k" has 1048582 bytes, which is over the limit of 1048576`, "set", "k", strings.Repeat("x", 1<<20+1))
-	fails(t, v, "state.set: the value.password is a secret; state keeps text, numbers, booleans and tables of those", "set", "k", map[string]any{"password": modules.NewSecret("x")})
+	fails(t, v, "state.set: the value.password is a secret, and state keeps everything in plain text; keep it with sloth secret set, and read it with secret(NAME)", "set", "k", map[string]any{"password": modules.NewSecret("x")})
 	fails(t, v, "state.set: the value[2] is a function; state keeps text, numbers, booleans and tables of those", "set", "k", []any{1, modules.Callback(nil)})
 	fails(t, v, "state.set: the value is not a number (NaN)", "set", "k", math.NaN())
 	fails(t, v, "state.set: the ttl: a time is from 0 to 1000000000 seconds", "set", "k", 1, -1)
