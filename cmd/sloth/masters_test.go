@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sloth-runner/sloth/connection/agent"
 	"github.com/sloth-runner/sloth/connection/agent/pki"
 	"github.com/sloth-runner/sloth/state/etcd/etcdtest"
 )
@@ -26,11 +28,12 @@ type masters struct {
 	processes []*exec.Cmd
 	said      []*bytes.Buffer
 	agents    []string
+	exits     map[string]chan struct{} // closed when an agent has ended
 }
 
 func newMasters(t *testing.T, agents, nodes int, script string) *masters {
 	t.Helper()
-	m := &masters{etcd: etcdtest.Start(t, etcdtest.Options{Nodes: nodes}), controller: newController(t, 0, script)}
+	m := &masters{etcd: etcdtest.Start(t, etcdtest.Options{Nodes: nodes}), controller: newController(t, 0, script), exits: map[string]chan struct{}{}}
 	m.processes, m.said = make([]*exec.Cmd, 2), make([]*bytes.Buffer, 2)
 	t.Cleanup(func() {
 		for i := range m.processes {
@@ -136,9 +139,15 @@ func (m *masters) startAgent(name, at string, more ...string) {
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
+	exit := make(chan struct{})
+	m.exits[name] = exit
+	go func() {
+		_ = cmd.Wait() // its log says why
+		close(exit)
+	}()
 	m.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		<-exit
 		if m.t.Failed() {
 			m.t.Logf("log of %s:\n%s", name, out)
 		}
@@ -162,6 +171,14 @@ func (m *masters) awaitState(name, state string) {
 			return false
 		})
 	}
+}
+
+func (m *masters) listed() (list []agent.Status) {
+	m.t.Helper()
+	if err := json.Unmarshal([]byte(m.must("agent", "list", "--output", "json")), &list); err != nil {
+		m.t.Fatal(err)
+	}
+	return list
 }
 
 func (m *masters) lines(name string) string {
@@ -196,12 +213,14 @@ func TestAMasterIsKilled(t *testing.T) {
 		cmd, out := m.start("apply", "-i", "hosts.yaml", "site.sloth")
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
-		// In the middle of each host's steps, or of as many as can be caught.
 		m.await("all have begun", func() bool {
 			return !slices.ContainsFunc(m.agents, func(name string) bool { return strings.Count(m.lines(name), "\n") < 5 })
 		})
 		m.kill(victim)
 		killed := time.Since(began)
+		if !slices.ContainsFunc(m.agents, func(name string) bool { return m.lines(name) != want }) {
+			t.Errorf("round %d: all was done before the master was killed", round)
+		}
 		select {
 		case err := <-ended:
 			if err != nil {
@@ -233,10 +252,22 @@ func TestAMasterIsKilled(t *testing.T) {
 			t.Errorf("over %s:\n%s", at, out)
 		}
 	}
-	m.must("agent", "delete", "nat-1", "--master", m.addresses[0])
-	m.await("the agent is gone at the other master, too", func() bool {
-		return !strings.Contains(m.must("agent", "list", "--master", m.addresses[1]), "nat-1")
-	})
+	var where string
+	for _, s := range m.listed() {
+		if s.Name == "nat-1" {
+			where = s.Master
+		}
+	}
+	other := m.addresses[0]
+	if where == other {
+		other = m.addresses[1]
+	}
+	m.must("agent", "delete", "nat-1", "--master", other)
+	select {
+	case <-m.exits["nat-1"]:
+	case <-time.After(5 * time.Second):
+		t.Errorf("the agent at %s goes on 5 s after it was deleted at %s", where, other)
+	}
 }
 
 // Without a quorum of etcd agents stay, and what runs goes on; what would

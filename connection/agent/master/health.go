@@ -49,6 +49,14 @@ func (m *Master) metrics() string {
 	metric("go_goroutines", "gauge", "Goroutines.", runtime.NumGoroutine())
 	metric("go_memstats_sys_bytes", "gauge", "Memory obtained from the system.", mem.Sys)
 	metric("go_memstats_heap_inuse_bytes", "gauge", "Heap in use.", mem.HeapInuse)
+	if r := m.store.shared; r != nil {
+		up := 0
+		if r.up.Load() {
+			up = 1
+		}
+		metric("sloth_shared_up", "gauge", "Whether what the masters share answers.", up)
+		metric("sloth_masters", "gauge", "Masters that are there.", len(all(m.store, m.store.masters)))
+	}
 	metric("sloth_start_time_seconds", "gauge", "When the master was started, Unix time.", m.started.Unix())
 	return b.String()
 }
