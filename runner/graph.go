@@ -39,6 +39,7 @@ type cell struct {
 	waits   int     // nodes and cells elsewhere that must be done first
 	waiters []*cell // cells elsewhere that wait for this one
 	state   cellState
+	unsent  bool // its host was lost before anything about it had left
 	id      string
 	result  step.Result
 }

@@ -111,6 +111,7 @@ func (j *job) failed(ctx context.Context, c *cell, err error) step.Result {
 	if begun && connection.Unreachable(err) {
 		return step.Result{ID: c.id, Status: event.Unknown, Message: "the host was lost while this step ran: " + f.Message, Failure: &f}
 	}
+	c.unsent = !j.sent && !j.r.owes(c.id) && connection.Unreachable(err)
 	status := event.Unreachable
 	if !connection.Unreachable(err) {
 		status = event.Failed

@@ -224,6 +224,13 @@ func (r *Runner) known(ctx context.Context, id string) (step.Result, bool) {
 	return res, ok
 }
 
+// owes reports whether a step was sent by the run that this one resumes.
+func (r *Runner) owes(id string) bool {
+	r.past.mu.Lock()
+	defer r.past.mu.Unlock()
+	return r.past.owed[id] != nil
+}
+
 // tellAgain shows an outcome from before, once, and queues its handlers.
 func (r *Runner) tellAgain(c *cell, res step.Result) {
 	for _, name := range res.Notified {

@@ -34,6 +34,9 @@ type schedOptions struct {
 	tally    *tally
 	// onDone sees every result in the order it became known.
 	onDone func(*cell)
+	// elsewhere chooses another host for a cell whose own is lost, beside those
+	// that have the task; empty: there is none.
+	elsewhere func(c *cell, taken []string) string
 }
 
 func newScheduler(g *graph, o schedOptions) *scheduler {
@@ -209,15 +212,18 @@ func (s *scheduler) start(ctx context.Context, l *lane, cells []*cell) {
 	}
 	go func() {
 		s.runCells(ctx, l.host, cells, func(c *cell, r step.Result) {
+			moved := s.failover(c, r)
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.finish(c, r)
+			if !moved {
+				s.finish(c, r)
+			}
 			s.pump(ctx)
 		})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, c := range cells {
-			if c.state != cellDone {
+			if c.state != cellDone && c.host == l.host {
 				s.finish(c, step.Result{Status: event.Unknown, Message: "the host gave no result for this step"})
 			}
 		}

@@ -145,25 +145,45 @@ func (r *Runner) pick(t *dsl.Task) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s:%d: task %q: %w", t.Pos.File, t.Pos.Line, t.Name, err)
 	}
-	hosts = slices.Clone(hosts)
-	live := map[string]float64{}
-	if b, ok := r.opt.Hosts.(Balancer); ok {
-		var there []string
-		for _, h := range hosts {
-			load, away := b.Busy(h)
-			live[h] = load
-			if !away {
-				there = append(there, h)
-			}
-		}
-		if len(there) > 0 {
-			hosts = there
-		}
+	there, live := r.present(hosts)
+	if len(there) > 0 {
+		hosts = there
+	} else {
+		hosts = slices.Clone(hosts)
 	}
 	n := min(max(t.Target.Spread, 1), len(hosts))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch t.Target.Strategy {
+	if !r.rank(hosts, live, t.Target.Strategy) {
+		return nil, fmt.Errorf("%s:%d: task %q: strategy %q is not one of least_loaded, round_robin, random", t.Pos.File, t.Pos.Line, t.Name, t.Target.Strategy)
+	}
+	for _, h := range hosts[:n] {
+		r.load[h]++
+	}
+	return hosts[:n], nil
+}
+
+// present are those hosts that are not known to be away, and the load of each.
+func (r *Runner) present(hosts []string) (there []string, live map[string]float64) {
+	b, ok := r.opt.Hosts.(Balancer)
+	if !ok {
+		return slices.Clone(hosts), nil
+	}
+	live = map[string]float64{}
+	for _, h := range hosts {
+		load, away := b.Busy(h)
+		live[h] = load
+		if !away {
+			there = append(there, h)
+		}
+	}
+	return there, live
+}
+
+// rank sorts hosts, the best first; false: there is no such strategy. The
+// caller holds the lock.
+func (r *Runner) rank(hosts []string, live map[string]float64, strategy string) bool {
+	switch strategy {
 	case "", "least_loaded":
 		slices.SortStableFunc(hosts, func(a, b string) int {
 			return cmp.Compare(float64(r.load[a])+live[a], float64(r.load[b])+live[b])
@@ -173,10 +193,7 @@ func (r *Runner) pick(t *dsl.Task) ([]string, error) {
 	case "random":
 		rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
 	default:
-		return nil, fmt.Errorf("%s:%d: task %q: strategy %q is not one of least_loaded, round_robin, random", t.Pos.File, t.Pos.Line, t.Name, t.Target.Strategy)
+		return false
 	}
-	for _, h := range hosts[:n] {
-		r.load[h]++
-	}
-	return hosts[:n], nil
+	return true
 }

@@ -190,7 +190,7 @@ func (p *plan) runBatch(ctx context.Context, index int, batch []string) error {
 				return err
 			}
 		}
-		p.runStage(ctx, stage)
+		p.runStage(ctx, stage, p.elsewhere(batch))
 		start = end
 	}
 	p.flush(ctx, batch)
@@ -221,13 +221,13 @@ func (p *plan) place(n *node, index int, batch []string) error {
 	return nil
 }
 
-func (p *plan) runStage(ctx context.Context, nodes []*node) {
+func (p *plan) runStage(ctx context.Context, nodes []*node, elsewhere func(*cell, []string) string) {
 	c := p.w.Config
 	parallel := max(c.MaxParallelTasks, 1)
 	g := newGraph(nodes, graphOptions{parallel: parallel > 1, linear: c.Strategy == "linear"})
 	s := newScheduler(g, schedOptions{
 		forks: p.r.opt.Forks, parallel: parallel, failFast: c.FailFast, maxFail: p.maxFail,
-		tally: p.tally, onDone: p.record,
+		tally: p.tally, onDone: p.record, elsewhere: elsewhere,
 	})
 	s.runCells = p.runCells
 	p.r.conduct(ctx, s)
@@ -346,7 +346,7 @@ func (p *plan) flush(ctx context.Context, batch []string) {
 	if len(nodes) == 0 {
 		return
 	}
-	p.runStage(ctx, nodes)
+	p.runStage(ctx, nodes, nil)
 	for _, n := range nodes {
 		for _, c := range n.cells {
 			r.handled(c.host, n.task.Name, c.result)

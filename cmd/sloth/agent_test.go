@@ -23,6 +23,7 @@ type meeting struct {
 	*controller
 	port    int
 	master  *exec.Cmd
+	flags   []string // more of the master's
 	proxies []*faultproxy.Proxy
 	agents  []*exec.Cmd
 	logs    []*bytes.Buffer
@@ -115,7 +116,8 @@ func (m *meeting) awaitState(i int, state string) {
 
 func (m *meeting) startMaster() {
 	m.t.Helper()
-	m.master, _ = m.start("master", "start", "--bind-address", "127.0.0.1", "--port", strconv.Itoa(m.port), "--heartbeat", "500ms", "--health-address", "off")
+	args := []string{"master", "start", "--bind-address", "127.0.0.1", "--port", strconv.Itoa(m.port), "--heartbeat", "500ms", "--health-address", "off"}
+	m.master, _ = m.start(append(args, m.flags...)...)
 }
 
 func (m *meeting) startAgent(i int, more ...string) {

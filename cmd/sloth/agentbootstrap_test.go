@@ -54,7 +54,8 @@ func TestAgentBootstrap(t *testing.T) {
 	for what, edit := range map[string]func(string) string{
 		"cut off": func(s string) string { return s[:len(s)-60] + "\n" },
 		"replaced": func(s string) string {
-			return s[:strings.Index(s, "#PROGRAM\n")] + "#PROGRAM\nH4sIAAAAAAAAA8tIzcnJBwCGphA2BQAAAA==\n"
+			script, _, _ := strings.Cut(s, "#PROGRAM\n")
+			return script + "#PROGRAM\nH4sIAAAAAAAAA8tIzcnJBwCGphA2BQAAAA==\n"
 		},
 	} {
 		if err := os.WriteFile(file, []byte(edit(string(whole))), 0o600); err != nil {
