@@ -162,7 +162,7 @@ func readLine(r io.Reader) (string, error) {
 			return "", err
 		}
 	}
-	return "", errors.New("the line is too long")
+	return "", errors.New("what was typed is over 4096 bytes")
 }
 
 // ask asks for a line of text, hidden where it is secret.

@@ -41,7 +41,7 @@ func lockCommand(a *app, use, short, function string) *cobra.Command {
 					return withHint(err, "Say --yes.")
 				}
 				if !ok {
-					return errors.New("nothing was done")
+					return errors.New("you did not say yes: all locks are as they were")
 				}
 			}
 			ctx, stop := interruptible(cmd.Context())

@@ -10,9 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/spf13/cobra"
+
 	"github.com/sloth-runner/sloth/cmd/sloth/editor"
 	"github.com/sloth-runner/sloth/modules/all"
-	"github.com/spf13/cobra"
 )
 
 func newStubs(a *app) *cobra.Command {
@@ -41,6 +42,9 @@ In Neovim:
 // writeStubs changes nothing where the settings cannot be completed.
 func (a *app) writeStubs(dir string) error {
 	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return withHint(fmt.Errorf("there is no folder %s", dir), "Make it first, or run sloth stubs in the project's folder.")
+	}
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,11 @@ import (
 	"io/fs"
 	"sync"
 
+	"github.com/vmihailenco/msgpack/v5"
 	"google.golang.org/grpc"
 
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/connection/wire"
-	"github.com/vmihailenco/msgpack/v5"
 )
 
 // carrier does the jobs of an agent on its own host.
@@ -118,7 +118,7 @@ func feed(stream grpc.ClientStream, w *io.PipeWriter) error {
 
 func (c *carrier) do(ctx context.Context, j *Job, in *io.PipeReader, to *sender) error {
 	if len(j.Path) > maxPath {
-		return errors.New("the path is too long")
+		return fmt.Errorf("a path of %d bytes is over the limit of %d", len(j.Path), maxPath)
 	}
 	switch j.Kind {
 	case JobStart:

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	errClosed = errors.New("connection is closed")
+	errClosed = errors.New("the connection is closed")
 	errSilent = errors.New("the master has gone silent")
 )
 

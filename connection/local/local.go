@@ -17,7 +17,7 @@ import (
 	"github.com/sloth-runner/sloth/connection"
 )
 
-var errClosed = errors.New("connection is closed")
+var errClosed = errors.New("the connection is closed")
 
 // Conn is a connection.Conn to this machine.
 type Conn struct {

@@ -79,7 +79,7 @@ func (d *download) dest(v facts.Viewer) (string, error) {
 	}
 	u, err := url.Parse(d.URL.Reveal())
 	if err != nil {
-		return "", errors.New("the address cannot be read")
+		return "", errors.New("the address cannot be read: is a character in it not escaped?")
 	}
 	name := path.Base(u.Path)
 	if name == "." || name == "/" || name == ".." {

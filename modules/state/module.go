@@ -131,7 +131,7 @@ type safe struct{}
 // PlanSafe is true for every function of state.
 func (safe) PlanSafe() bool { return true }
 
-var errNoState = errors.New("there is no state here")
+var errNoState = errors.New("there is no state here: a file is read without it, and only a run has it")
 
 func ask(ctx context.Context, c modules.Call, op string, args ...any) ([]any, error) {
 	if c.Services == nil {

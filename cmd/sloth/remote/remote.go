@@ -187,7 +187,7 @@ func (c *Connections) enter(kind string, add func(id string)) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return "", errors.New("the run is over")
+		return "", errors.New("the run is over, and its connections are closed")
 	}
 	if len(c.conns)+len(c.tunnels) >= maxOpen {
 		return "", fmt.Errorf("more than %d connections and tunnels are open; close those that are not needed", maxOpen)
@@ -227,7 +227,7 @@ func (c *Connections) connect(ctx context.Context, a *sshclient.Connect) (any, e
 	}
 	able, ok := opened.(Conn)
 	if !ok {
-		return nil, errors.Join(fmt.Errorf("%s is reached without SSH", a.Host), opened.Close())
+		return nil, errors.Join(fmt.Errorf("%s is reached without SSH, which the functions of ssh need; give its tasks to it with :delegate_to", a.Host), opened.Close())
 	}
 	one := &conn{Conn: able, host: a.Host}
 	id, err := c.enter("ssh", func(id string) { c.conns[id] = one })

@@ -345,7 +345,7 @@ func walk(ctx context.Context, s *sftp.Client, top string) ([]entry, error) {
 				return nil, fmt.Errorf("the host gives a file the name %q", name)
 			}
 			if len(out) == maxEntries {
-				return nil, fmt.Errorf("more than %d files", maxEntries)
+				return nil, fmt.Errorf("there are more than %d files below %s; pack them on the host and download the archive", maxEntries, top)
 			}
 			below := path.Join(queue[0], name)
 			switch {

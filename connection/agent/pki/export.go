@@ -36,7 +36,7 @@ func Export(dir string) ([]byte, error) {
 func Import(dir string, text []byte) (fingerprint string, err error) {
 	pair, err := tls.X509KeyPair(text, text)
 	if err != nil || !pair.Leaf.IsCA {
-		return "", errors.New("there is no authority in it")
+		return "", errors.New("there is no authority with its key in it; name what sloth master export wrote")
 	}
 	fingerprint = KeyOf(pair.Leaf)
 	if err := Folder(dir); err != nil {
@@ -53,7 +53,7 @@ func Import(dir string, text []byte) (fingerprint string, err error) {
 	}
 	signer, ok := pair.PrivateKey.(crypto.Signer)
 	if !ok {
-		return "", errors.New("its key is of another kind")
+		return "", fmt.Errorf("the authority in it has a %T as its key, which cannot sign", pair.PrivateKey)
 	}
 	key, err := EncodeKey(signer)
 	if err != nil {
