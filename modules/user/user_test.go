@@ -142,6 +142,30 @@ func TestPlanGoesOn(t *testing.T) {
 	}
 }
 
+// A plan's later questions see who would be in a group.
+func TestPlannedMembers(t *testing.T) {
+	h := fakeHost(t)
+	h.Overlay = machine.NewOverlay(h.Machine)
+	for _, c := range []struct {
+		function string
+		args     map[string]any
+		members  string // of web
+	}{
+		{"create", args("name", "new", "groups", "web"), "[bob new]"},
+		{"add_to_group", args("name", "root", "group", "web"), "[bob new root]"},
+		{"remove_from_group", args("name", "bob", "group", "web"), "[new root]"},
+		{"remove_from_group", args("name", "new", "group", "web"), "[root]"},
+		{"remove_from_group", args("name", "new", "group", "web"), "[root]"},
+	} {
+		if _, said, err := h.Call(t, c.function, c.args); err != nil {
+			t.Errorf("%s: %q, %v", c.function, said, err)
+		}
+		if got, _, err := h.Call(t, "group_members", args("name", "web")); err != nil || fmt.Sprint(got) != c.members {
+			t.Errorf("after %s: %v, %v; wanted %s", c.function, got, err, c.members)
+		}
+	}
+}
+
 func TestQueries(t *testing.T) {
 	h := fakeHost(t)
 	for _, c := range []struct {

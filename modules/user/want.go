@@ -43,6 +43,7 @@ type want struct {
 	// had and joins are the supplementary groups before and after; joins is nil
 	// where nothing is said of them.
 	had, joins []string
+	members    []group // those groups that gain or lose this user, as they will be
 	fresh      bool
 	ownGroup   bool   // a group of the new user's name is there already
 	expiryDays string // as /etc/shadow has it
@@ -80,7 +81,7 @@ func (w *want) validate() error {
 
 func (w *want) check(ctx context.Context, v facts.Viewer) (modules.Diff, error) {
 	var d modules.Diff
-	w.argv, w.pass, w.joins, w.setExpires = nil, modules.Secret{}, nil, false
+	w.argv, w.pass, w.joins, w.members, w.setExpires = nil, modules.Secret{}, nil, nil, false
 	is, err := find(ctx, v, w.name)
 	if err != nil {
 		return d, err
@@ -202,6 +203,30 @@ func noGroup(name string) error {
 	return fmt.Errorf("there is no group %q on this host; user.group_create makes one", name)
 }
 
+// joined gives the groups that had and joins differ in.
+func (w *want) joined(ctx context.Context, v facts.Viewer) ([]group, error) {
+	var out []group
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.had, w.joins)))) {
+		in := slices.Contains(w.joins, name)
+		if in == slices.Contains(w.had, name) {
+			continue
+		}
+		g, err := findGroup(ctx, v, name)
+		if err != nil {
+			return nil, err
+		}
+		if g == nil {
+			continue
+		}
+		g.members = slices.DeleteFunc(g.members, func(m string) bool { return m == w.name })
+		if in {
+			g.members = append(g.members, w.name)
+		}
+		out = append(out, *g)
+	}
+	return out, nil
+}
+
 func (w *want) supplementary(ctx context.Context, v facts.Viewer, set func(attr, before, after string, flag ...string)) error {
 	if w.groups == nil && w.leaveGroups == nil {
 		return nil
@@ -227,6 +252,9 @@ func (w *want) supplementary(ctx context.Context, v facts.Viewer, set func(attr,
 	slices.Sort(wanted)
 	wanted = slices.Compact(wanted)
 	w.had, w.joins = has, wanted
+	if w.members, err = w.joined(ctx, v); err != nil {
+		return err
+	}
 	if !slices.Equal(wanted, has) {
 		set("groups", strings.Join(has, ","), strings.Join(wanted, ","), "-G", strings.Join(wanted, ","))
 	}
@@ -316,6 +344,9 @@ func (w *want) plan(o modules.Overlay) {
 	o.Note("user:"+w.name, w.after.line())
 	if w.joins != nil {
 		o.Note("groups:"+w.name, strings.Join(w.joins, ","))
+	}
+	for _, g := range w.members {
+		o.Note("group:"+g.name, g.line())
 	}
 	if !w.pass.Empty() {
 		o.Note("password:"+w.name, modules.Present)
