@@ -29,6 +29,7 @@ func (m *Master) announce(ctx context.Context) {
 	r := m.store.shared
 	at := ref{kindMasters, m.id}
 	me := &masterRecord{ID: m.id, Address: m.o.Advertise, Version: m.o.Version, Started: m.started.UTC()}
+	m.succeed(ctx)
 	tick := time.NewTicker(announceEvery)
 	defer tick.Stop()
 	for {
@@ -36,12 +37,11 @@ func (m *Master) announce(ctx context.Context) {
 		if err == nil {
 			_, err = r.shared.Commit(ctx, []Write{{Key: at.String(), Value: value, Any: true, Life: presenceLife}})
 		}
-		switch {
-		case err == nil:
+		if err == nil {
 			r.answers()
 			m.claim(ctx)
-		case ctx.Err() == nil:
-			_ = r.outage(err) // it says so
+		} else {
+			_ = r.outage(ctx, err) // it says so
 		}
 		select {
 		case <-tick.C:
@@ -50,6 +50,17 @@ func (m *Master) announce(ctx context.Context) {
 			defer cancel()
 			_, _ = r.shared.Commit(ctx, []Write{{Key: at.String(), Any: true}}) // else its life ends
 			return
+		}
+	}
+}
+
+// succeed says that the process before this one, which had its address, is no
+// more: after a kill its agents would count as there for a while.
+func (m *Master) succeed(ctx context.Context) {
+	for _, p := range all(m.store, m.store.masters) {
+		if p.Address == m.o.Advertise && p.ID != m.id {
+			at := ref{kindMasters, p.ID}
+			_, _ = m.store.shared.shared.Commit(ctx, []Write{{Key: at.String(), Any: true}}) // else its life ends
 		}
 	}
 }

@@ -90,6 +90,7 @@ const (
 	// restartWatch is the pause before a watch that ended begins again.
 	restartWatch = time.Second
 	maxTries     = 50
+	maxRefName   = 128 // a longer name is nobody's
 )
 
 // newRegistry seals records with secret: who can read or write what is shared
@@ -142,7 +143,11 @@ func (r *registry) open(at ref, sealed []byte) any {
 	return record
 }
 
-func (r *registry) outage(err error) error {
+// outage is err, unless it was the caller who would wait no longer.
+func (r *registry) outage(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if r.up.CompareAndSwap(true, false) {
 		r.log("WARNING: %s can't be reached: agents stay and work goes on, but nothing can be changed: %v", r.shared, err)
 	}
@@ -193,7 +198,7 @@ func (s *store) changeShared(ctx context.Context, do func(c *change) error) erro
 			}
 			return nil
 		case !errors.Is(err, ErrChanged):
-			return r.outage(err)
+			return r.outage(ctx, err)
 		}
 		r.answers()
 		if _, err := s.lookAgain(ctx, c.read, before); err != nil {
@@ -238,12 +243,15 @@ func (s *store) lookAgain(ctx context.Context, read map[ref]bool, before map[ref
 // refresh asks for a record and returns its revision.
 func (s *store) refresh(ctx context.Context, at ref) (uint64, error) {
 	r := s.shared
+	if len(at.name) > maxRefName {
+		return 0, nil
+	}
 	r.mu.Lock()
 	had := r.known[at]
 	r.mu.Unlock()
 	value, revision, err := r.shared.Get(ctx, at.String())
 	if err != nil {
-		return 0, r.outage(err)
+		return 0, r.outage(ctx, err)
 	}
 	r.answers()
 	if revision == 0 {
@@ -306,9 +314,7 @@ func (s *store) follow(ctx context.Context, synced chan<- struct{}) {
 		shown := map[ref]bool{}
 		for e, err := range r.shared.Watch(ctx) {
 			if err != nil {
-				if ctx.Err() == nil {
-					_ = r.outage(err) // it says so
-				}
+				_ = r.outage(ctx, err) // it says so
 				break
 			}
 			kind, name, ok := strings.Cut(e.Key, "/")

@@ -120,9 +120,9 @@ func (m *Master) find(ctx context.Context, c *caller, name string) (*way, error)
 	}
 	r, ok := m.store.agent(name)
 	p, there := m.elsewhere(&r)
-	if !there && m.store.shared != nil && pki.CheckName(name) == nil {
-		// It may have joined another master this very moment. What is known stands
-		// where nobody can be asked.
+	if !there && m.store.shared != nil && pki.CheckName(name) == nil && m.rechecks.allow("agent "+name, m.now()) {
+		// It may have joined another master this very moment; else that is heard of.
+		// What is known stands where nobody can be asked.
 		_, _ = m.store.refresh(ctx, ref{kindAgents, name})
 		r, ok = m.store.agent(name)
 		p, there = m.elsewhere(&r)

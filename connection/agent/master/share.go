@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,13 +105,28 @@ func (r *registry) sameAuthority(ctx context.Context, fingerprint string) error 
 	return nil
 }
 
+// batch is how many records are brought at once.
+const batch = 50
+
+// bring writes records that are not there yet.
 func (r *registry) bring(ctx context.Context, records map[ref]any) error {
-	for _, at := range slices.SortedFunc(maps.Keys(records), func(a, b ref) int { return len(a.kind) - len(b.kind) }) {
-		value, err := r.close(at, records[at])
+	var writes []Write
+	for at, record := range records {
+		value, err := r.close(at, record)
 		if err != nil {
 			return err
 		}
-		if _, err := r.shared.Commit(ctx, []Write{{Key: at.String(), Value: value}}); err != nil && !errors.Is(err, ErrChanged) {
+		writes = append(writes, Write{Key: at.String(), Value: value})
+	}
+	for some := range slices.Chunk(writes, batch) {
+		_, err := r.shared.Commit(ctx, some)
+		for i := 0; errors.Is(err, ErrChanged) && i < len(some); i++ {
+			// One is there: which one shows when they come alone.
+			if _, one := r.shared.Commit(ctx, some[i:i+1]); !errors.Is(one, ErrChanged) && one != nil {
+				err = one
+			}
+		}
+		if err != nil && !errors.Is(err, ErrChanged) {
 			return err
 		}
 	}

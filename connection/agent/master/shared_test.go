@@ -83,7 +83,18 @@ func (s *together) Watch(ctx context.Context) iter.Seq2[master.Event, error] {
 	}
 }
 
-// pair is two masters that share their records.
+func (s *together) keys(t *testing.T, prefix string) (keys []string) {
+	t.Helper()
+	for e, err := range s.store.List(t.Context(), prefix) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, e.Key)
+	}
+	return keys
+}
+
+// pairOf is two masters that share their records.
 type pairOf struct {
 	a, b   *agenttest.Master
 	shared *together
@@ -277,6 +288,34 @@ func TestAgentsMove(t *testing.T) {
 	p.a.Run()
 	if st := listed(t, op, p.a.Address, "web-3"); st.Master != p.b.Address || st.State != agent.StateActive {
 		t.Errorf("the master that is back lists %+v", st)
+	}
+}
+
+// TestSuccessor: a master that is started anew knows that the one before is gone,
+// whose lease still holds.
+func TestSuccessor(t *testing.T) {
+	p := newPair(t, master.Options{LostAfter: time.Hour})
+	k := p.a.Enrol("web-1")
+	p.a.StartAgent(k, "web-1", p.a.Address)
+	p.b.Await("web-1", agent.StateActive)
+	// As a kill leaves it: nothing can be written while it ends.
+	p.shared.down.Store(true)
+	p.a.Stop()
+	p.shared.down.Store(false)
+	p.b.Await("web-1", agent.StateActive) // by the lease
+	p.a.Run()
+	p.a.Await("web-1", agent.StateActive)
+	op := p.a.User("op", master.Operator)
+	eventually(t, "the other master reaches it at the new one", func() bool {
+		c, err := agent.Dial(soon(t), op.Dialer(p.b.Address), "web-1")
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		return connection.Run(soon(t), c, connection.Command{Argv: []string{"true"}}, nil, nil, nil) == nil
+	})
+	if n := len(p.shared.keys(t, "masters/")); n != 2 {
+		t.Errorf("%d masters are there", n)
 	}
 }
 
