@@ -172,12 +172,15 @@ func found(l *shim.Lost, job string, steps []runlog.Step) []step.Result {
 
 func unknown(id string, l *shim.Lost) step.Result {
 	why := "interrupted: the worker was ended while this step ran"
-	hint := "Look at the host. If the step may run again: --resume RUN --rerun-unknown."
+	hint := "Look at the host. If the step may run again: sloth runs resume last --rerun-unknown."
 	switch {
 	case l.Rebooted:
 		why = "interrupted: the host was restarted while this step ran"
 	case l.Blind:
 		why = "the worker was ended, and there is no journal that says which steps had begun"
+	case l.Ends:
+		why = "interrupted: logind ended the worker with its login session (KillUserProcesses=yes) while this step ran"
+		hint += " So that runs survive there: loginctl enable-linger USER, or USER in KillExcludeUsers= of logind.conf, or become root."
 	}
 	return step.Result{ID: id, Status: event.Unknown, Message: why, Failure: &event.Failure{Class: classTask, Message: why, Hint: hint}}
 }

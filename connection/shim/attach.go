@@ -30,7 +30,9 @@ type Lost struct {
 	Blind bool
 	// Rebooted says that the host was started anew meanwhile.
 	Rebooted bool
-	Cause    error // of the end, as far as it is known
+	// Ends says that logind ended the worker with the session of its login.
+	Ends  bool
+	Cause error // of the end, as far as it is known
 }
 
 func (l *Lost) Error() string {
@@ -291,7 +293,7 @@ func (s *Session) takeUp(p *process, w wire.Welcome, cause error) error {
 func (s *Session) succeed(before, w wire.Welcome, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := &Lost{Host: s.opt.Host, Found: w.Found, Cause: cause, Rebooted: before.BootID != "" && before.BootID != w.BootID}
+	l := &Lost{Host: s.opt.Host, Found: w.Found, Cause: cause, Rebooted: before.BootID != "" && before.BootID != w.BootID, Ends: w.Ends}
 	l.Blind = len(w.Found) == 0 && (w.Records < s.records || w.Unkept != "" || before.Unkept != "")
 	// Where no worker had spoken and none has left anything, nothing was given.
 	fresh := before.PID == 0 && len(w.Found) == 0 && w.Records <= 1 && w.Unkept == ""

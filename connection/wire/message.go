@@ -97,6 +97,9 @@ type Welcome struct {
 	// Fresh says that Kept was made just now: nothing was there of this run.
 	Fresh   bool   `msgpack:"fr,omitempty"`
 	Records uint64 `msgpack:"re,omitempty"`
+	// Ends says that logind ends what a login leaves behind, and that steps were
+	// interrupted here: that is why.
+	Ends bool `msgpack:"en,omitempty"`
 }
 
 // Found is one step that had begun, as a journal knows it.

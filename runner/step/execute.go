@@ -162,6 +162,11 @@ func (r *run) run(ctx context.Context) Result {
 			fresh.copyOutcome(w)
 			w = fresh
 		}
+		if res.Status.Bad() && r.o.Doubt != nil {
+			if r.o.Doubt(ctx); ctx.Err() != nil {
+				return r.cancelled(ctx)
+			}
+		}
 		switch {
 		case !res.Status.Bad():
 			res = w.succeeded(ctx, res)
@@ -314,8 +319,12 @@ func (r *run) ended(ctx context.Context, err error) Result {
 func (r *run) cancelled(ctx context.Context) Result {
 	var i interface{ Interrupts() bool }
 	if cause := context.Cause(ctx); errors.As(cause, &i) && i.Interrupts() {
-		return Result{Status: event.Unknown, Message: cause.Error(), Failure: &event.Failure{Class: classTask, Message: cause.Error(),
-			Hint: "Look at the host. If the step may run again: --resume RUN --rerun-unknown."}}
+		hint := "Look at the host. If the step may run again: sloth runs resume last --rerun-unknown."
+		var more interface{ Hint() string }
+		if errors.As(cause, &more) && more.Hint() != "" {
+			hint += " " + more.Hint()
+		}
+		return Result{Status: event.Unknown, Message: cause.Error(), Failure: &event.Failure{Class: classTask, Message: cause.Error(), Hint: hint}}
 	}
 	why := "cancelled"
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {

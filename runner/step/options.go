@@ -36,7 +36,10 @@ type Options struct {
 	// Returned, where set, gets what a nested step's command returned after the
 	// success flag, as it is; Result.Returns then stays empty.
 	Returned func([]lua.LValue)
-	Clock    Clock // nil: the real one
+	// Doubt, where set, is asked after an attempt that failed: it waits for as long
+	// as the same cause may end ctx too, which the failure is then only a part of.
+	Doubt func(ctx context.Context)
+	Clock Clock // nil: the real one
 }
 
 // Clock is time, for tests that do not want to wait.

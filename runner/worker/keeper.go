@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -55,7 +56,7 @@ func (r *run) claim(w *wire.Welcome) {
 		w.Refused = "there is a run of that name already, in " + dir
 		return
 	default:
-		if k.resume(dir, h.Durable.Key, w) != nil {
+		if k.resume(r.ctx, dir, h.Durable.Key, w) != nil {
 			return // w says why
 		}
 	}
@@ -72,7 +73,7 @@ func (r *run) claim(w *wire.Welcome) {
 }
 
 // resume takes over the folder of a worker that is gone.
-func (k *keeper) resume(dir string, key []byte, w *wire.Welcome) error {
+func (k *keeper) resume(ctx context.Context, dir string, key []byte, w *wire.Welcome) error {
 	lock, err := filelock.Lock(filepath.Join(dir, "lock"))
 	if err != nil {
 		w.Refused, w.Busy = "a worker of this run lives", errors.Is(err, filelock.ErrHeld)
@@ -93,6 +94,7 @@ func (k *keeper) resume(dir string, key []byte, w *wire.Welcome) error {
 	for _, o := range journal.Outcomes(records) {
 		w.Found = append(w.Found, wire.Found{Step: o.Step, Job: o.Job, Boot: o.Boot, Ended: o.Ended, Result: o.Result})
 		k.begun[o.Job+"/"+o.Step] = true
+		w.Ends = w.Ends || !o.Ended && o.Boot == w.BootID && diesWithSession(ctx)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/sloth-runner/sloth/connection/wire"
@@ -19,6 +20,8 @@ const (
 	aloneFor = 10 * time.Minute
 	// helloTimeout bounds the first message of whoever attaches.
 	helloTimeout = 10 * time.Second
+	// doubtFor is how long after a step's own processes the worker is told to end.
+	doubtFor = 300 * time.Millisecond
 )
 
 // restAfter is when a worker without a link and without work lets others change
@@ -47,10 +50,24 @@ func (r *run) live(l *link) error {
 	}
 }
 
-// toldToEnd is the cause when somebody on the host ends the worker.
-type toldToEnd struct{}
+// toldToEnd is the cause when somebody on the host ends the worker: logind, with
+// the session of its login, or another.
+type toldToEnd struct{ logind func() bool }
 
-func (toldToEnd) Error() string { return "interrupted: the worker was told to end while this step ran" }
+func (e toldToEnd) Error() string {
+	if e.logind() {
+		return "interrupted: logind ended the worker with its login session (KillUserProcesses=yes) while this step ran"
+	}
+	return "interrupted: the worker was told to end while this step ran"
+}
+
+// Hint says how runs survive there.
+func (e toldToEnd) Hint() string {
+	if e.logind() {
+		return "So that runs survive there: loginctl enable-linger USER, or USER in KillExcludeUsers= of logind.conf, or become root."
+	}
+	return ""
+}
 
 // Interrupts makes the outcome of the step unknown.
 func (toldToEnd) Interrupts() bool { return true }
@@ -63,9 +80,12 @@ func (r *run) heed(term <-chan os.Signal) {
 	case <-r.ctx.Done():
 		return
 	}
+	l, _ := r.out.current()
+	alone := l == nil
+	why := &toldToEnd{sync.OnceValue(func() bool { return alone && diesWithSession(r.ctx) })} // what runs cannot wait for that
 	r.mu.Lock()
 	for _, j := range r.active {
-		j.cancel(toldToEnd{})
+		j.cancel(why)
 	}
 	r.mu.Unlock()
 	quiet := make(chan struct{})
@@ -76,13 +96,26 @@ func (r *run) heed(term <-chan os.Signal) {
 	case <-quiet:
 	case <-limit.C:
 	}
-	if l, _ := r.out.current(); l != nil {
+	if l, _ = r.out.current(); l != nil {
 		l.finish()
 		return
 	}
 	select {
 	case r.links <- nil:
 	case <-r.ctx.Done():
+	}
+}
+
+// doubt gives the end of this worker the time to arrive. Who ends all processes of
+// a session or a service ends a step's as well, and a little before: such a step
+// has not failed.
+func (r *run) doubt(ctx context.Context) {
+	if l, _ := r.out.current(); l != nil {
+		return // a session that is over has no link
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(doubtFor):
 	}
 }
 

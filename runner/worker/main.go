@@ -46,6 +46,9 @@ func Main(args []string) int {
 	var err error
 	switch args[0] {
 	case "worker":
+		if code, ran := startLingering(context.Background(), args[1:]); ran {
+			return code
+		}
 		err = runWorker(context.Background(), len(args) > 1 && args[1] == "verify")
 	case "executor":
 		err = runExecutor(context.Background())

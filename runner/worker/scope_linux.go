@@ -6,10 +6,18 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sloth-runner/sloth/runner/worker/front"
 )
+
+// lingering is set for a worker that has left its session.
+const lingering = "SLOTH_LINGERING"
 
 // systemdManager is how busctl calls systemd's manager.
 var systemdManager = []string{"call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"}
@@ -65,11 +73,56 @@ func parent(pid int) int {
 	return p
 }
 
+// endsSessions reports whether logind ends what a session leaves behind; without
+// logind there is nothing to fear.
+func endsSessions(ctx context.Context) bool {
+	kills, err := busctl(ctx, "get-property", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "KillUserProcesses")
+	return err == nil && strings.TrimSpace(kills) == "b true"
+}
+
+// diesWithSession reports whether this worker ends with its login.
+func diesWithSession(ctx context.Context) bool {
+	return os.Geteuid() != 0 && inSession(os.Getpid()) && endsSessions(ctx)
+}
+
+// startLingering runs the worker as a child in a scope of the user's own systemd,
+// which outlives the session where the user lingers, and waits for it. It reports
+// false where that is of no use or not to be had: the streams are then untouched.
+func startLingering(ctx context.Context, args []string) (code int, ran bool) {
+	if os.Geteuid() == 0 || os.Getenv(lingering) != "" {
+		return 0, false
+	}
+	name := os.Getenv("LOGNAME")
+	if _, err := os.Stat(filepath.Join("/var/lib/systemd/linger", filepath.Base(name))); name == "" || err != nil || !diesWithSession(ctx) {
+		return 0, false
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 0, false
+	}
+	fd, err := unix.FcntlInt(front.SocketFD, unix.F_DUPFD_CLOEXEC, front.SocketFD+1)
+	if err != nil {
+		return 0, false
+	}
+	streams := os.NewFile(uintptr(fd), "worker")
+	defer streams.Close()
+	cmd := exec.CommandContext(ctx, "systemd-run", append([]string{"--user", "--scope", "--quiet", "--collect", "--", self, "worker"}, args...)...)
+	cmd.Env = append(os.Environ(), lingering+"=1", fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", os.Getuid()))
+	cmd.ExtraFiles = []*os.File{streams}
+	cmd.Stderr = os.Stderr
+	if cmd.Run() == nil {
+		return 0, true
+	}
+	if n, _, err := unix.Recvfrom(front.SocketFD, make([]byte, 1), unix.MSG_PEEK); err == nil && n > 0 {
+		return 0, false // nobody took the streams
+	}
+	return max(cmd.ProcessState.ExitCode(), 1), true
+}
+
 // moveToScope gives processes a scope of their own, if logind would end them.
 func moveToScope(ctx context.Context, pids []int) error {
-	kills, err := busctl(ctx, "get-property", "org.freedesktop.login1", "/org/freedesktop/login1", "org.freedesktop.login1.Manager", "KillUserProcesses")
-	if err != nil || strings.TrimSpace(kills) != "b true" {
-		return nil //nolint:nilerr // without logind there is nothing to fear
+	if !endsSessions(ctx) {
+		return nil
 	}
 	// StartTransientUnit(name, mode, properties, auxiliary units), with the one
 	// property PIDs.
@@ -78,7 +131,7 @@ func moveToScope(ctx context.Context, pids []int) error {
 	for _, p := range pids {
 		args = append(args, strconv.Itoa(p))
 	}
-	if _, err = busctl(ctx, append(args, "0")...); err != nil {
+	if _, err := busctl(ctx, append(args, "0")...); err != nil {
 		return err
 	}
 	// The answer is that it will be done.

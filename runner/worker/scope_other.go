@@ -2,5 +2,9 @@
 
 package worker
 
-// leaveSession has nothing to do: logind is of Linux.
-func (r *run) leaveSession() error { return nil }
+import "context"
+
+// logind is of Linux: there is nothing to leave and nothing to fear.
+func (r *run) leaveSession() error                         { return nil }
+func diesWithSession(context.Context) bool                 { return false }
+func startLingering(context.Context, []string) (int, bool) { return 0, false }

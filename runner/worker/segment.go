@@ -143,6 +143,9 @@ func (s *segmentRun) options(ctx context.Context, spec *step.Spec) step.Options 
 			s.r.emit(s.j.id, event.KindSecret, body)
 		}
 	}
+	if s.r.durable() {
+		o.Doubt = s.r.doubt
+	}
 	if s.r.hello.Durable != nil && !s.seg.Check {
 		o.Env.Call.Restart = func(modules.Restart) {} // the step keeps what was asked for
 	}
