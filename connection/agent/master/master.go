@@ -121,7 +121,13 @@ func New(ctx context.Context, o Options) (*Master, error) {
 		rechecks:      rate{burst: 10, per: time.Second, most: 10_000},
 	}
 	ctx, m.stop = context.WithCancel(ctx)
-	if m.authority, err = pki.OpenAuthority(o.Dir, o.Now); err == nil {
+	if o.Shared != nil {
+		err = s.awaitsImport(ctx, o.Shared)
+	}
+	if err == nil {
+		m.authority, err = pki.OpenAuthority(o.Dir, o.Now)
+	}
+	if err == nil {
 		if o.Shared == nil {
 			err = s.alone()
 		} else {

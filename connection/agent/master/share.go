@@ -86,6 +86,18 @@ func (s *store) share(ctx context.Context, shared Shared, a *pki.Authority, log 
 	}
 }
 
+// awaitsImport refuses to make an authority where there is one that is shared.
+func (s *store) awaitsImport(ctx context.Context, shared Shared) error {
+	if _, err := os.Stat(filepath.Join(s.dir, "ca.key")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	theirs, revision, err := shared.Get(ctx, keyAuthority)
+	if err != nil || revision == 0 {
+		return err
+	}
+	return fmt.Errorf("the masters that share %s have the authority %.16s, and there is none in %s: bring theirs here with `sloth master export` and `sloth master import`", shared, theirs, s.dir)
+}
+
 // sameAuthority refuses to mix the agents of two authorities.
 func (r *registry) sameAuthority(ctx context.Context, fingerprint string) error {
 	_, err := r.shared.Commit(ctx, []Write{{Key: keyAuthority, Value: []byte(fingerprint)}})
@@ -100,7 +112,7 @@ func (r *registry) sameAuthority(ctx context.Context, fingerprint string) error 
 		return err
 	}
 	if string(theirs) != fingerprint {
-		return fmt.Errorf("the masters that share %s have the authority %.16s, and this one has %.16s: bring theirs here with `sloth master export` and `sloth master import`", r.shared, theirs, fingerprint)
+		return fmt.Errorf("the masters that share %s have the authority %.16s, and this one has %.16s: bring theirs into an empty folder with `sloth master export` and `sloth master import`", r.shared, theirs, fingerprint)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,6 +32,19 @@ import (
 type together struct {
 	store state.Store
 	down  atomic.Bool
+
+	mu      sync.Mutex
+	watches []context.CancelFunc
+}
+
+// fail begins an outage: watches end, too.
+func (s *together) fail() {
+	s.down.Store(true)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, end := range s.watches {
+		end()
+	}
 }
 
 var errNoQuorum = errors.New("it has no quorum")
@@ -75,7 +89,19 @@ func (s *together) Commit(ctx context.Context, writes []master.Write) (uint64, e
 
 func (s *together) Watch(ctx context.Context) iter.Seq2[master.Event, error] {
 	return func(yield func(master.Event, error) bool) {
+		if s.down.Load() {
+			yield(master.Event{}, errNoQuorum)
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		s.mu.Lock()
+		s.watches = append(s.watches, cancel)
+		s.mu.Unlock()
 		for e, err := range s.store.Watch(ctx, "") {
+			if err != nil && s.down.Load() {
+				err = errNoQuorum
+			}
 			if !yield(master.Event{Key: e.Key, Value: e.Value, Revision: uint64(e.Revision), Deleted: e.Deleted, Synced: e.Synced}, err) {
 				return
 			}
@@ -328,7 +354,9 @@ func TestOutage(t *testing.T) {
 	ag := p.a.StartAgent(k, "web-1", p.a.Address)
 	p.b.Await("web-1", agent.StateActive)
 	op, root := p.a.User("op", master.Operator), p.a.User("root", master.Admin)
-	p.shared.down.Store(true)
+	gone := p.a.User("gone", master.Operator)
+	p.b.Dial(t, gone, p.b.Address, "web-1").Close()
+	p.shared.fail()
 	for _, at := range []string{p.a.Address, p.b.Address} {
 		c := p.a.Dial(t, op, at, "web-1")
 		echo(t, c)
@@ -343,6 +371,11 @@ func TestOutage(t *testing.T) {
 			}
 		}
 	}
+	// A master that is not here throws somebody out; nobody hears of it.
+	if err := p.shared.store.Delete(t.Context(), "users/gone", state.Any); err != nil {
+		t.Fatal(err)
+	}
+	p.b.Dial(t, gone, p.b.Address, "web-1").Close()
 	_ = ag.Stop()
 	p.a.StartAgent(k, "web-1", p.a.Address) // another process of the same host
 	p.a.Await("web-1", agent.StateActive)
@@ -357,6 +390,10 @@ func TestOutage(t *testing.T) {
 		}
 		defer c.Close()
 		return connection.Run(soon(t), c, connection.Command{Argv: []string{"true"}}, nil, nil, nil) == nil
+	})
+	eventually(t, "it is heard who was thrown out", func() bool {
+		_, err := agent.Dial(soon(t), gone.Dialer(p.b.Address), "web-1")
+		return err != nil && strings.Contains(err.Error(), "the certificate of user gone was revoked")
 	})
 }
 
@@ -390,9 +427,58 @@ func TestSealed(t *testing.T) {
 			return strings.Contains(p.b.Said(), "WARNING: %s in %s was not written by a master") || strings.Contains(p.b.Said(), "WARNING: "+key)
 		})
 	}
-	_, err := master.New(t.Context(), master.Options{Dir: filepath.Join(t.TempDir(), "c"), Shared: p.shared})
-	if err == nil || !strings.Contains(err.Error(), "`sloth master import`") {
+	dir := filepath.Join(t.TempDir(), "c")
+	_, err := master.New(t.Context(), master.Options{Dir: dir, Shared: p.shared})
+	if err == nil || !strings.Contains(err.Error(), "and there is none in "+dir+": bring theirs here with `sloth master export`") {
+		t.Errorf("no authority yet: %v", err)
+	}
+	if _, err := pki.OpenAuthority(dir, nil); err != nil { // it was left free for that
+		t.Fatal(err)
+	}
+	_, err = master.New(t.Context(), master.Options{Dir: dir, Shared: p.shared})
+	if err == nil || !strings.Contains(err.Error(), "into an empty folder with `sloth master export`") {
 		t.Errorf("another authority: %v", err)
+	}
+}
+
+// TestPeersAreMasters: what masters ask each other is refused to all others, and
+// a master's certificate is good for nothing else.
+func TestPeersAreMasters(t *testing.T) {
+	p := newPair(t, master.Options{})
+	own, err := pki.OpenAuthority(p.a.Options.Dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := own.Peer("0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := own.Server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &scene{Master: p.b, t: t}
+	for _, method := range master.Methods() {
+		kind, _ := master.NeedsRole(method)
+		refused := status.Code(s.try(cert, method)) == codes.PermissionDenied
+		if allowed := kind == "" || kind == pki.KindMaster; refused == allowed {
+			t.Errorf("%s by a master: refused %v", method, refused)
+		}
+		if kind == pki.KindMaster {
+			if err := s.try(server, method); err == nil || !strings.Contains(err.Error(), "it does not accept our certificate") {
+				t.Errorf("%s by whoever has what a master shows to all: %v", method, err)
+			}
+		}
+	}
+	alone := &scene{Master: agenttest.Start(t, master.Options{}), t: t}
+	if own, err = pki.OpenAuthority(alone.Options.Dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	if cert, err = own.Peer("0123456789abcdef"); err != nil {
+		t.Fatal(err)
+	}
+	if err := alone.try(cert, agent.MethodPeerList); status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "shares nothing") {
+		t.Errorf("a master that is alone: %v", err)
 	}
 }
 
