@@ -4,6 +4,7 @@ import (
 	"context"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/sloth-runner/sloth/facts"
@@ -35,7 +36,7 @@ func (*reread) Check(ctx context.Context, v facts.Viewer) (modules.Diff, error) 
 			d.Add(modules.Change{What: u.Name, Attr: "unit file", Before: "changed", After: "read again"})
 		}
 	}
-	slices.SortFunc(d.Changes, func(a, b modules.Change) int { return strings.Compare(a.What, b.What) })
+	sort.Slice(d.Changes, func(i, j int) bool { return d.Changes[i].What < d.Changes[j].What })
 	return d, nil
 }
 

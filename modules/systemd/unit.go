@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -271,7 +272,7 @@ func (l *list) Query(ctx context.Context, v facts.Viewer) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(units, func(a, b Unit) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(units, func(i, j int) bool { return units[i].Name < units[j].Name })
 	out := []any{}
 	for _, u := range units {
 		state := l.State == "" || l.State == u.State() || l.State == u.Props["SubState"]

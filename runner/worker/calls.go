@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"slices"
+	"sort"
 
 	"github.com/sloth-runner/sloth/connection/wire"
 )
@@ -61,7 +61,7 @@ func (r *run) askAgain(ctx context.Context, l *link) error {
 		}
 	}
 	r.mu.Unlock()
-	slices.SortFunc(calls, func(a, b wire.Call) int { return int(int64(a.ID) - int64(b.ID)) }) //nolint:gosec // counts from 1
+	sort.Slice(calls, func(i, j int) bool { return calls[i].ID < calls[j].ID })
 	for _, c := range calls {
 		if err := l.wire.Send(ctx, wire.KindCall, c); err != nil {
 			return err
