@@ -40,6 +40,7 @@ var rooms = []room{
 	{"lua", []string{"connection", "runner", "state", "inventory", "cmd", "github.com/spf13/cobra"}},
 	{"modules", []string{"connection", "runner", "state", "inventory", "cmd", "github.com/spf13/cobra"}},
 	{"wholefile", []string{"connection", "lua", "modules", "facts", "inventory", "state", "runner", "cmd"}},
+	{"private", []string{"connection", "lua", "modules", "facts", "inventory", "state", "runner", "cmd"}},
 	{"filelock", []string{"connection", "lua", "modules", "facts", "inventory", "state", "runner", "cmd"}},
 	{"facts", []string{"connection", "runner", "state", "inventory", "lua", "modules", "cmd", "github.com/yuin/gopher-lua"}},
 	{"runner", []string{"connection/ssh", "connection/local", "connection/agent", "inventory", "state", "cmd", "github.com/dgraph-io/badger", "github.com/spf13/cobra", "golang.org/x/crypto/ssh"}},

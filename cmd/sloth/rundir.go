@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/runner"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/runlog"
@@ -66,7 +67,10 @@ func (v *invocation) openRecord(o *runner.Options) error {
 		return err
 	}
 	log, err := runlog.Create(root, head)
+	var open *private.Error
 	switch {
+	case errors.As(err, &open):
+		return fmt.Errorf("nothing was begun: %w", err)
 	case errors.Is(err, syscall.EROFS), errors.Is(err, os.ErrPermission):
 		v.fleet.warn(fmt.Sprintf("this run cannot be written down, and not be resumed: %v. Set XDG_STATE_HOME to a folder that can be written", err))
 		return nil

@@ -25,6 +25,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/sloth-runner/sloth/filelock"
+	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/runner/event"
 )
 
@@ -150,8 +151,8 @@ type Log struct {
 
 // Create begins the record of a run in root, which is made if need be.
 func Create(root string, h Head) (*Log, error) {
-	if err := os.MkdirAll(root, 0o700); err != nil {
-		return nil, err
+	if err := private.Folder(root); err != nil {
+		return nil, fmt.Errorf("the records of runs: %w", err)
 	}
 	// It gets its name when it has a beginning: one without was never a run.
 	dir := filepath.Join(root, unborn+h.RunID)

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/filelock"
+	"github.com/sloth-runner/sloth/private"
 )
 
 // maxMeta bounds what is read of one description.
@@ -56,7 +57,10 @@ var goodHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // Open opens a folder, and makes it if need be.
 func Open(dir string) (*Store, error) {
-	for _, d := range []string{dir, filepath.Join(dir, "objects"), filepath.Join(dir, "meta"), filepath.Join(dir, "parts")} {
+	if err := private.Folder(dir); err != nil {
+		return nil, fmt.Errorf("open the artifacts: %w", err)
+	}
+	for _, d := range []string{filepath.Join(dir, "objects"), filepath.Join(dir, "meta"), filepath.Join(dir, "parts")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("open the artifacts: %w", err)
 		}

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sloth-runner/sloth/filelock"
+	"github.com/sloth-runner/sloth/private"
 )
 
 // maxLine is the size of one entry in bytes.
@@ -118,7 +119,7 @@ func (l *Log) add(ctx context.Context, e Entry) (Position, error) {
 		return Position{}, err
 	}
 	defer f.Close()
-	if err := private(f); err != nil {
+	if err := closed(f); err != nil {
 		return Position{}, err
 	}
 	if err := filelock.Wait(ctx, f, filelock.Exclusive, lockPatience); err != nil {
@@ -163,16 +164,16 @@ func (l *Log) add(ctx context.Context, e Entry) (Position, error) {
 	return Position{Seq: e.Seq, Hash: hash, End: end}, err
 }
 
-// private refuses a log that others may read or write.
-func private(f *os.File) error {
+// closed refuses a log that others may read or write.
+func closed(f *os.File) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if !st.Mode().IsRegular() || st.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is open to others (mode %o); close it: chmod 600 %s", f.Name(), st.Mode().Perm(), f.Name())
+	if !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file; move it away", f.Name())
 	}
-	return nil
+	return private.CheckInfo(f.Name(), st)
 }
 
 // tail gives the last whole line, without its end, and what is unfinished

@@ -203,7 +203,7 @@ func TestOpenToOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := l.Append(t.Context(), Entry{})
-	if err == nil || err.Error() != fmt.Sprintf("write the audit log: %s is open to others (mode 644); close it: chmod 600 %s", l.Path(), l.Path()) {
+	if err == nil || err.Error() != fmt.Sprintf("write the audit log: %s is open to other users (mode 0644); close it: chmod 600 %s", l.Path(), l.Path()) {
 		t.Error(err)
 	}
 	target := filepath.Join(t.TempDir(), "target")

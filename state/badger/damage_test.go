@@ -80,7 +80,7 @@ func damagedStore(t *testing.T) string {
 		}
 		// As kill -9 leaves it.
 		kept := dir + ".copy"
-		if err := os.CopyFS(kept, os.DirFS(dir)); err != nil {
+		if err := errors.Join(os.CopyFS(kept, os.DirFS(dir)), os.Chmod(kept, 0o700)); err != nil {
 			t.Fatal(err)
 		}
 		s.leave()
@@ -130,7 +130,7 @@ func TestFault10Damage(t *testing.T) {
 	for _, n := range names {
 		for how, damage := range damages {
 			dir := filepath.Join(t.TempDir(), n.Name()+"-"+how)
-			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+			if err := errors.Join(os.CopyFS(dir, os.DirFS(whole)), os.Chmod(dir, 0o700)); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join(dir, n.Name())

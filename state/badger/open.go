@@ -15,6 +15,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"golang.org/x/sys/unix"
 
+	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/state"
 )
 
@@ -181,13 +182,8 @@ func (s *Store) prepare() error {
 	if !info.IsDir() {
 		return fmt.Errorf("state %s is no folder; move it away", dir)
 	}
-	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
-		return fmt.Errorf("state %s belongs to user id %d and this is user id %d; use another state folder (XDG_STATE_HOME)", dir, owner, os.Geteuid())
-	}
-	if info.Mode().Perm() != dirMode {
-		if err := os.Chmod(dir, dirMode); err != nil {
-			return fmt.Errorf("close the state folder to others: %w", err)
-		}
+	if err := private.Folder(dir); err != nil {
+		return fmt.Errorf("state %w", err)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/state"
 )
 
@@ -43,11 +44,18 @@ func TestNobodyElseCanRead(t *testing.T) {
 	}
 	closedToOthers(t, parent)
 
-	// A folder that was opened to others is closed again.
-	if err := os.Chmod(s.opt.Dir, 0o777); err != nil {
+	// A folder that was opened to others is refused, and what to do about it told.
+	if err := os.Chmod(s.opt.Dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	again := newStore(t, s.opt)
+	var open *private.Error
+	if _, err := again.Get(t.Context(), "a"); !errors.As(err, &open) || err.Error() != "state "+s.opt.Dir+" is open to other users (mode 0755); close it: chmod -R go= "+s.opt.Dir {
+		t.Errorf("%v", err)
+	}
+	if err := os.Chmod(s.opt.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	put(t, again, "b", "2")
 	closedToOthers(t, parent)
 }
@@ -110,7 +118,7 @@ func TestSomebodyElsesStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := newStore(t, Options{Dir: dir}).Get(t.Context(), "a")
-	if want := "state " + dir + " belongs to user id 65534 and this is user id 0; use another state folder (XDG_STATE_HOME)"; err == nil || err.Error() != want {
+	if want := "state " + dir + " belongs to user id 65534 and this is user id 0; run this as that user, or keep what is yours elsewhere: XDG_STATE_HOME=/another/folder"; err == nil || err.Error() != want {
 		t.Errorf("%v; want %s", err, want)
 	}
 }

@@ -51,7 +51,7 @@ func TestRepair(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "store")
-			if err := os.CopyFS(dir, os.DirFS(whole)); err != nil {
+			if err := errors.Join(os.CopyFS(dir, os.DirFS(whole)), os.Chmod(dir, 0o700)); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join(dir, c.file)
