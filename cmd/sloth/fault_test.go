@@ -129,11 +129,11 @@ end):build() })`
 	c := newController(t, 1, script)
 	first, out1 := c.start(c.apply()...)
 	c.exists(0, "begun")
-	code, out := c.sloth(c.apply("--wait-lock", "1ms")...)
+	code, out := c.sloth(c.apply("--wait-lock", "1ms", "--stack", "two")...)
 	if code != exitLocked || !strings.Contains(out, "the host is being changed by run ") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
-	second, out2 := c.start(c.apply("--output", "ndjson")...)
+	second, out2 := c.start(c.apply("--output", "ndjson", "--stack", "three")...)
 	c.await("the second to wait", func() bool {
 		return strings.Contains(read(c.dir, "state/sloth/runs", "waiting: the host is being changed by run"), "x")
 	})

@@ -22,14 +22,16 @@ import (
 // stackPatience bounds what is written when a run has ended.
 const stackPatience = 30 * time.Second
 
-// inStack runs fn with the run's stack. One that has a name of its own is made
-// where it is not there, and held for as long as fn runs; that of a folder
-// belongs to nobody in particular, and several scripts may run in it.
+// inStack runs fn with the run's stack, and holds it for as long as fn runs. One
+// that has a name of its own is made where it is not there.
 func (v *invocation) inStack(ctx context.Context, fn func(context.Context) error) error {
 	name := v.state.stack
 	if _, folder := stack.Folder(name); folder {
 		v.stack = render.Stack{ID: stack.IDOf(name), Name: "default"}
-		return fn(ctx)
+		if v.looks() {
+			return fn(ctx)
+		}
+		return v.holdFolder(ctx, name, fn)
 	}
 	s, err := v.state.stacks()
 	if err != nil {
