@@ -193,10 +193,8 @@ cd "$ROOT/zone"
 has() { grep -vxF "$2" "$1" > new || :; cat new > "$1"; rm new; }
 case $1 in
 --state) [ -e on ] ;;
---get-target) cat target ;;
---list-services) cat services ;;
---list-ports) cat ports ;;
---list-rich-rules) cat rich ;;
+--list-all) printf 'public (active)\n  target: %s\n  icmp-block-inversion: no\n  services: %s\n  ports: %s\n  forward: yes\n  icmp-blocks: \n  rich rules: \n%s\n' \
+	"$(cat target)" "$(cat services)" "$(tr '\n' ' ' < ports)" "$(sed 's/^/\t/' rich)" ;;
 --service=ssh) echo 22/tcp ;;
 --service=dns) echo 53/tcp 53/udp ;;
 --add-port=*) echo "${1#*=}" >> ports ;;

@@ -59,40 +59,66 @@ func (b firewalld) read(ctx context.Context, v facts.Viewer) (state, error) {
 		return s, err
 	}
 	s.Enabled = a.ExitCode == 0
-	target, err := b.ask(ctx, v, s.Enabled, "--get-target")
+	zone, err := b.zone(ctx, v, s.Enabled)
 	if err != nil {
 		return s, err
 	}
-	switch target {
+	switch zone["target"] {
 	case "ACCEPT":
 		s.Incoming = allow
 	case "DROP":
 		s.Incoming = deny
 	}
-	list, err := b.ask(ctx, v, s.Enabled, "--list-services")
-	if err != nil {
-		return s, err
-	}
-	named, err := b.named(ctx, v, s.Enabled, list)
+	named, err := b.named(ctx, v, s.Enabled, zone["services"])
 	if err != nil {
 		return s, err
 	}
 	for _, n := range named {
 		s.Rules = append(s.Rules, n.rules...)
 	}
-	if list, err = b.ask(ctx, v, s.Enabled, "--list-ports"); err != nil {
-		return s, err
-	}
-	s.Rules = append(s.Rules, opened(list)...)
-	if list, err = b.ask(ctx, v, s.Enabled, "--list-rich-rules"); err != nil {
-		return s, err
-	}
-	for line := range strings.Lines(list) {
+	s.Rules = append(s.Rules, opened(zone["ports"])...)
+	for line := range strings.Lines(zone["rich rules"]) {
 		if r, ok := parseRich(strings.TrimSpace(line)); ok {
 			s.Rules = slices.Insert(s.Rules, 0, r) // they come before ports and services
 		}
 	}
 	return s, nil
+}
+
+// zone is what --list-all says of the default zone: one question, since each
+// takes firewalld's tools half a second.
+func (b firewalld) zone(ctx context.Context, v facts.Viewer, running bool) (map[string]string, error) {
+	text, err := b.ask(ctx, v, running, "--list-all")
+	if err != nil {
+		return nil, err
+	}
+	zone := parseZone(text)
+	for _, key := range []string{"target", "services", "ports", "rich rules"} {
+		if _, ok := zone[key]; !ok {
+			return nil, fmt.Errorf("%s says nothing of the zone's %s", strings.Join(b.program(running, "--list-all"), " "), key)
+		}
+	}
+	return zone, nil
+}
+
+// parseZone reads lines of two spaces, a name, a colon and a value, which goes on
+// in lines that are further in.
+func parseZone(text string) map[string]string {
+	zone := map[string]string{}
+	key := ""
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n")
+		name, value, ok := strings.Cut(line, ":")
+		if word := strings.TrimPrefix(name, "  "); ok && word != name && word != "" && word[0] != ' ' && word[0] != '\t' {
+			key = word
+			zone[key] = strings.TrimSpace(value)
+			continue
+		}
+		if key != "" {
+			zone[key] += "\n" + strings.TrimSpace(line)
+		}
+	}
+	return zone
 }
 
 // namedService is a service of the zone and what it opens.
@@ -245,11 +271,11 @@ func (b firewalld) steps(was, is []Rule, named []namedService) []string {
 }
 
 func (b firewalld) move(ctx context.Context, m modules.Machine, from, to state) error {
-	list, err := b.ask(ctx, m, from.Enabled, "--list-services")
+	zone, err := b.zone(ctx, m, from.Enabled)
 	if err != nil {
 		return err
 	}
-	named, err := b.named(ctx, m, from.Enabled, list)
+	named, err := b.named(ctx, m, from.Enabled, zone["services"])
 	if err != nil {
 		return err
 	}
