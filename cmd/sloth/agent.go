@@ -154,11 +154,13 @@ func newAgentApprove(a *app, address *string) *cobra.Command {
 func newAgentToken(a *app, address *string) *cobra.Command {
 	q := &agent.TokenRequest{}
 	var user string
+	var allow []string
 	var list bool
 	c := &cobra.Command{
 		Use: "token [NAME-PATTERN]", Short: "Make a one-time token that lets one agent, or one user, in",
 		Example: `  sloth agent token 'web-*' --expires 30m      for an agent whose name matches
   sloth agent token --user ann --role operator --hosts 'web-*,db-1'
+  sloth agent token --user ben --allow 'shop,shop-*@web-*' --allow 'billing@db-1'
   sloth agent token --list`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -177,6 +179,7 @@ func newAgentToken(a *app, address *string) *cobra.Command {
 			if _, err := path.Match(q.Pattern, ""); err != nil {
 				return fmt.Errorf("the pattern %q can't be read: %w", q.Pattern, err)
 			}
+			q.Allow = strings.Join(allow, ";")
 			var t agent.TokenInfo
 			if err := callMaster(cmd.Context(), *address, agent.MethodToken, q, &t); err != nil {
 				return err
@@ -190,6 +193,7 @@ func newAgentToken(a *app, address *string) *cobra.Command {
 	c.Flags().StringVar(&user, "user", "", "for the user of this `name`")
 	c.Flags().StringVar(&q.Role, "role", "operator", "what the user may do: viewer, operator or admin")
 	c.Flags().StringVar(&q.Hosts, "hosts", "", "agents that the user may see and reach: `patterns` with commas (default all)")
+	c.Flags().StringArrayVar(&allow, "allow", nil, "`STACKS@HOSTS`: runs in these stacks may reach these agents, and nothing else may; patterns with commas")
 	c.Flags().BoolVar(&list, "list", false, "list tokens that nobody has used yet")
 	return c
 }

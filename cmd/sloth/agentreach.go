@@ -33,7 +33,7 @@ func (fl *fleet) dialAgent(ctx context.Context, t connection.Target) (connection
 	route := fl.routes[address]
 	if route == nil {
 		d := k.Dialer(address)
-		d.Limit = fl.flags.timeout
+		d.Limit, d.Stack = fl.flags.timeout, fl.stack
 		route = agent.NewRouter(d)
 		if fl.routes == nil {
 			fl.routes = map[string]*agent.Router{}

@@ -39,6 +39,7 @@ type fleet struct {
 
 	aliases    []string                       // of ssh_config, behind one empty; nil until asked
 	master     string                         // of agents; empty: see dialAgent
+	stack      string                         // of the run, where it has one with a name
 	listAgents func() ([]agent.Status, error) // asks it; nil: nobody has logged in
 	routes     map[string]*agent.Router       // by master's address
 	status     []agent.Status                 // of all agents, as of asked

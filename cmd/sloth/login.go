@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,6 +62,9 @@ func (a *app) login(ctx context.Context, address, name, tokenFile string) error 
 	hosts := me.Hosts
 	if hosts == "" {
 		hosts = "all agents"
+	}
+	if me.Allow != "" {
+		hosts += ", for " + strings.ReplaceAll(me.Allow, ";", " ")
 	}
 	fmt.Fprintf(a.stdout, "logged in to %s as %s (%s on %s), until %s\n", address, me.Name, me.Role, hosts, me.Until.Format("2006-01-02"))
 	return nil

@@ -21,6 +21,7 @@ import (
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/runlog"
 	"github.com/sloth-runner/sloth/runner/template"
+	"github.com/sloth-runner/sloth/state/stack"
 )
 
 // invocation is one run of a .sloth file.
@@ -102,6 +103,9 @@ func (v *invocation) run(ctx context.Context) error {
 		return err
 	}
 	defer v.fleet.close()
+	if _, folder := stack.Folder(v.state.stack); !folder {
+		v.fleet.stack = v.state.stack
+	}
 	v.openRemote(dir)
 	defer func() { _ = v.remote.Close() }()
 	v.fleet.addAliases(v.flags.hosts)

@@ -30,7 +30,8 @@ type Conn struct {
 	release func(broken bool)
 	silent  atomic.Bool
 
-	id string // of the agent's own link, so that nothing reaches another one
+	id    string // of the agent's own link, so that nothing reaches another one
+	stack string // of the run, for the master
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -53,7 +54,7 @@ func Dial(ctx context.Context, d *Dialer, name string) (*Conn, error) {
 // reach makes a Conn over link. release is called once with the end of it, and
 // with whether the link itself failed.
 func reach(ctx context.Context, link *Link, d *Dialer, name string, release func(broken bool)) (*Conn, error) {
-	c := &Conn{link: link, name: name, release: release}
+	c := &Conn{link: link, name: name, stack: d.Stack, release: release}
 	c.ctx, c.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	if err := c.reach(ctx, d); err != nil {
 		c.cancel(err)
@@ -79,7 +80,7 @@ func (c *Conn) reach(ctx context.Context, d *Dialer) error {
 	limit := time.AfterFunc(connectLimit, func() { c.cancel(context.DeadlineExceeded) })
 	stream, err := c.link.NewStream(c.ctx, &grpc.StreamDesc{ServerStreams: true}, MethodReach)
 	if err == nil {
-		err = errors.Join(stream.SendMsg(&ReachRequest{Agent: c.name}), stream.CloseSend())
+		err = errors.Join(stream.SendMsg(&ReachRequest{Agent: c.name, Stack: c.stack}), stream.CloseSend())
 	}
 	var first Reached
 	if err == nil || errors.Is(err, io.EOF) {
@@ -196,7 +197,7 @@ func (c *Conn) open(ctx context.Context, job Job) (grpc.ClientStream, context.Co
 	stream, err := c.link.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, MethodRun)
 	if err == nil {
 		var f *Frame
-		if f, err = First(&RunRequest{Agent: c.name, Link: c.id, Job: job}); err == nil {
+		if f, err = First(&RunRequest{Agent: c.name, Link: c.id, Stack: c.stack, Job: job}); err == nil {
 			err = stream.SendMsg(f)
 		}
 		if errors.Is(err, io.EOF) {

@@ -46,7 +46,8 @@ type Dialer struct {
 	Limit       time.Duration    // of one attempt; 0: 10 s
 	Now         func() time.Time // this machine's clock; nil: the system's
 
-	last atomic.Int32 // which address answered
+	last  atomic.Int32 // which address answered
+	Stack string       // of the run that dials; the master is told, see RunRequest
 }
 
 // Link is an open connection to a master.

@@ -159,6 +159,7 @@ type Job struct {
 type RunRequest struct {
 	Agent string `msgpack:"n"`
 	Link  string `msgpack:"l"` // of the agent, as Reached named it
+	Stack string `msgpack:"s,omitempty"`
 	Job   Job    `msgpack:"j"`
 }
 
@@ -170,6 +171,7 @@ type CarryRequest struct {
 // ReachRequest asks for the way to an agent.
 type ReachRequest struct {
 	Agent string `msgpack:"n"`
+	Stack string `msgpack:"s,omitempty"` // of the run that asks, by its own account
 }
 
 // Reached is said at once when the agent is there, and again as a beat.
@@ -237,8 +239,9 @@ type TokenRequest struct {
 	Kind    string        `msgpack:"k"`
 	Pattern string        `msgpack:"n"` // names that it is good for
 	Life    time.Duration `msgpack:"l"`
-	Role    string        `msgpack:"r"` // of a user
-	Hosts   string        `msgpack:"h"` // that a user may reach
+	Role    string        `msgpack:"r"`           // of a user
+	Hosts   string        `msgpack:"h"`           // that a user may reach
+	Allow   string        `msgpack:"a,omitempty"` // STACKS@HOSTS;…: for runs in these stacks alone
 }
 
 // TokenInfo is a token, without its secret but for once.
@@ -250,6 +253,7 @@ type TokenInfo struct {
 	Expires time.Time `msgpack:"x" json:"expires"`
 	Role    string    `msgpack:"r" json:"role,omitempty"`
 	Hosts   string    `msgpack:"h" json:"hosts,omitempty"`
+	Allow   string    `msgpack:"a,omitempty" json:"allow,omitempty"`
 }
 
 // Me is who a controller is for a master.
@@ -257,6 +261,7 @@ type Me struct {
 	Name    string    `msgpack:"n"`
 	Role    string    `msgpack:"r"`
 	Hosts   string    `msgpack:"h"`
+	Allow   string    `msgpack:"a,omitempty"`
 	Until   time.Time `msgpack:"u"`
 	Version string    `msgpack:"v"`
 }

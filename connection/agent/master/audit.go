@@ -29,6 +29,7 @@ type auditLine struct {
 	Address string    `json:"address"`
 	Method  string    `json:"method"`
 	Object  string    `json:"object,omitempty"`
+	Stack   string    `json:"stack,omitempty"` // as the controller says
 	Refused string    `json:"refused,omitempty"`
 }
 
@@ -73,7 +74,12 @@ func (a *auditLog) close() { a.f.Close() }
 
 // audit records a call, and says refused ones in the log too.
 func (m *Master) audit(c *caller, method, object string, refused error) {
-	l := auditLine{Time: m.now().UTC(), Who: c.name(), Address: c.address, Method: method, Object: object}
+	m.auditRun(c, method, object, "", refused)
+}
+
+// auditRun is audit for what belongs to a run in a stack.
+func (m *Master) auditRun(c *caller, method, object, stack string, refused error) {
+	l := auditLine{Time: m.now().UTC(), Who: c.name(), Address: c.address, Method: method, Object: object, Stack: printable(stack)}
 	if refused != nil {
 		l.Refused = status.Convert(refused).Message()
 		m.refusals.Add(1)

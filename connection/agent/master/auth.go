@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"crypto/x509"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -84,7 +85,48 @@ func (c *caller) name() string {
 }
 
 // mayReach reports whether a user's hosts have that agent among them.
-func (c *caller) mayReach(name string) bool { return matches(c.user.Hosts, name) }
+func (c *caller) mayReach(name string) bool {
+	rules, err := parseAllow(c.user.Allow)
+	return err == nil && matches(c.user.Hosts, name) && (len(rules) == 0 || slices.ContainsFunc(rules, func(a allow) bool { return matches(a.hosts, name) }))
+}
+
+// mayWork reports whether a user may reach that agent for a run in that stack.
+// The stack is what the controller says: a master sees commands and not scripts.
+func (c *caller) mayWork(name, stack string) bool {
+	rules, err := parseAllow(c.user.Allow)
+	return err == nil && matches(c.user.Hosts, name) &&
+		(len(rules) == 0 || slices.ContainsFunc(rules, func(a allow) bool { return matches(a.hosts, name) && matches(a.stacks, stack) }))
+}
+
+// allow lets runs in some stacks reach some hosts.
+type allow struct{ stacks, hosts string }
+
+const maxAllow = 4096 // bytes of a user's rules
+
+// parseAllow reads STACKS@HOSTS;…, both globs with commas. What names no stack
+// matches nothing but *.
+func parseAllow(text string) ([]allow, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if len(text) > maxAllow {
+		return nil, fmt.Errorf("the rules are longer than %d bytes", maxAllow)
+	}
+	var rules []allow
+	for rule := range strings.SplitSeq(text, ";") {
+		stacks, hosts, ok := strings.Cut(rule, "@")
+		if !ok || strings.Contains(hosts, "@") {
+			return nil, fmt.Errorf("the rule %q is not STACKS@HOSTS, such as shop@web-*", printable(rule))
+		}
+		for glob := range strings.SplitSeq(stacks+","+hosts, ",") {
+			if _, err := path.Match(strings.TrimSpace(glob), ""); err != nil || strings.TrimSpace(glob) == "" {
+				return nil, fmt.Errorf("the rule %q has a pattern that can't be read: %q", printable(rule), printable(glob))
+			}
+		}
+		rules = append(rules, allow{stacks, hosts})
+	}
+	return rules, nil
+}
 
 func matches(globs, name string) bool {
 	if globs == "" {

@@ -143,8 +143,8 @@ func (m *Master) enrolUser(ctx context.Context, q *agent.EnrolRequest, key strin
 		if r == nil {
 			r = &userRecord{Name: q.Name}
 		}
-		if t != nil && len(r.Keys) > 0 && (r.Role != t.Role || r.Hosts != t.Hosts) {
-			return status.Errorf(codes.AlreadyExists, "there is a user %s who may do something else: %s on %q", q.Name, r.Role, r.Hosts)
+		if t != nil && len(r.Keys) > 0 && (r.Role != t.Role || r.Hosts != t.Hosts || r.Allow != t.Allow) {
+			return status.Errorf(codes.AlreadyExists, "there is a user %s who may do something else: %s on %q, allowed %q", q.Name, r.Role, r.Hosts, r.Allow)
 		}
 		if len(r.Keys) >= 20 {
 			return status.Errorf(codes.ResourceExhausted, "user %s has logged in from 20 places; `sloth agent delete --user %s` forgets them", q.Name, q.Name)
@@ -152,7 +152,7 @@ func (m *Master) enrolUser(ctx context.Context, q *agent.EnrolRequest, key strin
 		if err := m.redeem(ch, q); err != nil {
 			return err
 		}
-		r.Role, r.Hosts = t.Role, t.Hosts
+		r.Role, r.Hosts, r.Allow = t.Role, t.Hosts, t.Allow
 		putUser(ch, r, key)
 		return nil
 	})
@@ -183,7 +183,7 @@ func (m *Master) Grant(ctx context.Context, name string, role Role, csr []byte) 
 		if r == nil {
 			r = &userRecord{Name: name}
 		}
-		r.Role, r.Hosts = role, ""
+		r.Role, r.Hosts, r.Allow = role, "", ""
 		putUser(ch, r, pki.Fingerprint(req.RawSubjectPublicKeyInfo))
 		return nil
 	})

@@ -31,8 +31,8 @@ func (m *Master) reach(s grpc.ServerStream) error {
 	if err := s.RecvMsg(&q); err != nil {
 		return err
 	}
-	w, err := m.await(s.Context(), c, q.Agent)
-	m.audit(c, agent.MethodReach, q.Agent, err)
+	w, err := m.await(s.Context(), c, q.Agent, q.Stack)
+	m.auditRun(c, agent.MethodReach, q.Agent, q.Stack, err)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ type way struct {
 }
 
 // await is find for an agent that may be about to come back.
-func (m *Master) await(ctx context.Context, c *caller, name string) (*way, error) {
+func (m *Master) await(ctx context.Context, c *caller, name, stack string) (*way, error) {
 	limit := time.NewTimer(comeback)
 	defer limit.Stop()
 	for {
@@ -88,7 +88,7 @@ func (m *Master) await(ctx context.Context, c *caller, name string) (*way, error
 		joined := m.joined
 		m.mu.Unlock()
 		var again <-chan time.Time
-		w, err := m.find(ctx, c, name)
+		w, err := m.find(ctx, c, name, stack)
 		if err == nil && w.link == nil {
 			w.reach, err = m.reachPeer(ctx, w.peer, name)
 			again = time.After(peerAgain)
@@ -111,9 +111,14 @@ func (m *Master) await(ctx context.Context, c *caller, name string) (*way, error
 }
 
 // find is the way to an agent that a user may reach.
-func (m *Master) find(ctx context.Context, c *caller, name string) (*way, error) {
-	if !c.mayReach(name) {
+func (m *Master) find(ctx context.Context, c *caller, name, stack string) (*way, error) {
+	switch {
+	case !c.mayReach(name):
 		return nil, status.Errorf(codes.PermissionDenied, "user %s may not reach the agent %s", c.id.Name, printable(name))
+	case !c.mayWork(name, stack) && stack == "":
+		return nil, status.Errorf(codes.PermissionDenied, "user %s may reach the agent %s for runs in some stacks, and this is in none (--stack)", c.id.Name, printable(name))
+	case !c.mayWork(name, stack):
+		return nil, status.Errorf(codes.PermissionDenied, "user %s may not reach the agent %s for the stack %s", c.id.Name, printable(name), printable(stack))
 	}
 	if l := m.link(name); l != nil {
 		return &way{link: l, id: l.id}, nil
@@ -161,11 +166,11 @@ func (m *Master) run(s grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	w, err := m.find(s.Context(), c, q.Agent)
+	w, err := m.find(s.Context(), c, q.Agent, q.Stack)
 	if err == nil && w.id != q.Link {
 		err = errOtherLink
 	}
-	m.audit(c, agent.MethodRun, q.Agent+" "+printable(q.Job.Kind), err)
+	m.auditRun(c, agent.MethodRun, q.Agent+" "+printable(q.Job.Kind), q.Stack, err)
 	switch {
 	case err != nil:
 		return err

@@ -50,7 +50,7 @@ func both(method string, f func(grpc.ServerStream) error) grpc.StreamDesc {
 
 func (m *Master) whoami(ctx context.Context, _ *agent.Nothing) (*agent.Me, error) {
 	c := callerOf(ctx)
-	return &agent.Me{Name: c.id.Name, Role: string(c.user.Role), Hosts: c.user.Hosts, Until: c.cert.NotAfter, Version: m.o.Version}, nil
+	return &agent.Me{Name: c.id.Name, Role: string(c.user.Role), Hosts: c.user.Hosts, Allow: c.user.Allow, Until: c.cert.NotAfter, Version: m.o.Version}, nil
 }
 
 // maxCleaned is how many old tokens are forgotten when one is made.
@@ -78,7 +78,13 @@ func (m *Master) token(ctx context.Context, q *agent.TokenRequest) (*agent.Token
 		if !ok {
 			return nil, status.Errorf(codes.InvalidArgument, "there is no role %q; there are viewer, operator and admin", printable(q.Role))
 		}
-		r.Role, r.Hosts = role, q.Hosts
+		if _, err := parseAllow(q.Allow); err != nil {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
+		}
+		if role == Admin && q.Allow != "" {
+			return nil, status.Error(codes.InvalidArgument, "an admin can give everything to itself: rules are for operators and viewers")
+		}
+		r.Role, r.Hosts, r.Allow = role, q.Hosts, q.Allow
 	default:
 		return nil, status.Error(codes.InvalidArgument, "a token is for an agent or a user")
 	}
@@ -104,7 +110,7 @@ func (m *Master) token(ctx context.Context, q *agent.TokenRequest) (*agent.Token
 }
 
 func tokenInfo(r *tokenRecord) *agent.TokenInfo {
-	return &agent.TokenInfo{ID: r.Hash[:12], Kind: r.Kind, Pattern: r.Pattern, Expires: r.Expires, Role: string(r.Role), Hosts: r.Hosts}
+	return &agent.TokenInfo{ID: r.Hash[:12], Kind: r.Kind, Pattern: r.Pattern, Expires: r.Expires, Role: string(r.Role), Hosts: r.Hosts, Allow: r.Allow}
 }
 
 func (m *Master) listTokens(s grpc.ServerStream) error {

@@ -56,8 +56,9 @@ type masterRecord struct {
 type userRecord struct {
 	Name  string   `json:"name"`
 	Role  Role     `json:"role"`
-	Hosts string   `json:"hosts"` // globs with commas; empty: all
-	Keys  []string `json:"keys"`  // fingerprints of public keys
+	Hosts string   `json:"hosts"`           // globs with commas; empty: all
+	Allow string   `json:"allow,omitempty"` // see parseAllow; empty: all stacks
+	Keys  []string `json:"keys"`            // fingerprints of public keys
 }
 
 // tokenRecord is a token that was not used yet, or is remembered as used.
@@ -68,6 +69,7 @@ type tokenRecord struct {
 	Expires time.Time `json:"expires"`
 	Role    Role      `json:"role,omitempty"`
 	Hosts   string    `json:"hosts,omitempty"`
+	Allow   string    `json:"allow,omitempty"`
 	By      string    `json:"by"`
 	Used    string    `json:"used,omitempty"` // by whom
 }
