@@ -393,9 +393,14 @@ func copyTo(dir, self string) (string, error) {
 	}
 	path := filepath.Join(dir, filepath.Base(self))
 	if st, err := os.Lstat(path); err == nil && st.Mode() == 0o555 && mine(st) {
+		touchShim(path, time.Now())
 		return path, nil
 	}
-	return path, copyShim(self, path)
+	if err := copyShim(self, path); err != nil {
+		return "", err
+	}
+	tidyShims(path, time.Now())
+	return path, nil
 }
 
 func mine(st os.FileInfo) bool {

@@ -76,6 +76,7 @@ func runWorker(ctx context.Context, verify bool) error {
 			return nil
 		}
 	}
+	defer useShim(verify)()
 	return serve(ctx, in, out, roleWorker)
 }
 
