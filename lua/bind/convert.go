@@ -8,6 +8,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -259,8 +260,8 @@ func (m *maker) reflected(v reflect.Value) lua.LValue {
 	case reflect.Map:
 		out := m.L.CreateTable(0, v.Len())
 		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int {
-			return compareText(fmt.Sprint(a.Interface()), fmt.Sprint(b.Interface()))
+		sort.Slice(keys, func(a, b int) bool {
+			return compareText(fmt.Sprint(keys[a].Interface()), fmt.Sprint(keys[b].Interface())) < 0
 		})
 		for _, k := range keys {
 			if key := m.value(k.Interface()); key != lua.LNil {

@@ -9,6 +9,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"sort"
 
 	"github.com/sloth-runner/sloth/modules"
 )
@@ -153,13 +154,7 @@ func (s sealer) value(v reflect.Value, depth int) {
 		}
 	case reflect.Map:
 		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int {
-			x, y := fmt.Sprint(a.Interface()), fmt.Sprint(b.Interface())
-			if x < y {
-				return -1
-			}
-			return 1
-		})
+		sort.Slice(keys, func(a, b int) bool { return fmt.Sprint(keys[a].Interface()) < fmt.Sprint(keys[b].Interface()) })
 		s.number('m', uint64(len(keys)))
 		for _, k := range keys {
 			s.value(k, depth+1)

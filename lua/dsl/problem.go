@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/sloth-runner/sloth/lua/engine"
@@ -63,8 +64,9 @@ func (ps Problems) Unwrap() []error {
 // sorted orders by place and drops what is said twice.
 func (ps Problems) sorted() Problems {
 	out := slices.Clone(ps)
-	slices.SortStableFunc(out, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := out[i], out[j]
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column)) < 0
 	})
 	seen := map[Problem]bool{}
 	return slices.DeleteFunc(out, func(p Problem) bool {
