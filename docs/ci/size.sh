@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # size.sh EMBEDDED RAW: the shim's budget. 12 MB as it is, 5 MB compressed, and
 # none of the packages that would make it a second controller.
+# What the shim sorts it sorts with sort.Slice: each type given to slices.SortFunc
+# adds some ten kB.
 set -euo pipefail
 fail=0
 for f in "$2"/sloth-shim-*; do

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 )
@@ -106,12 +107,12 @@ func ports(text string) (string, error) {
 			list = append(list, fmt.Sprintf("%d-%d", a, b))
 		}
 	}
-	slices.SortFunc(list, func(a, b string) int {
-		x, _, _ := strings.Cut(a, "-")
-		y, _, _ := strings.Cut(b, "-")
+	sort.Slice(list, func(i, j int) bool {
+		x, _, _ := strings.Cut(list[i], "-")
+		y, _, _ := strings.Cut(list[j], "-")
 		m, _ := strconv.Atoi(x)
 		n, _ := strconv.Atoi(y)
-		return m - n
+		return m < n
 	})
 	return strings.Join(slices.Compact(list), ","), nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,7 +115,7 @@ func (s *Signature) positions(name string) {
 			s.pos = append(s.pos, i)
 		}
 	}
-	slices.SortFunc(s.pos, func(a, b int) int { return s.Args[a].Pos - s.Args[b].Pos })
+	sort.Slice(s.pos, func(i, j int) bool { return s.Args[s.pos[i]].Pos < s.Args[s.pos[j]].Pos })
 	for i, at := range s.pos {
 		if s.Args[at].Pos != i+1 {
 			panic(fmt.Sprintf("%s: there is no argument at position %d", name, i+1))

@@ -206,9 +206,9 @@ func noGroup(name string) error {
 // joined gives the groups that had and joins differ in.
 func (w *want) joined(ctx context.Context, v facts.Viewer) ([]group, error) {
 	var out []group
-	for _, name := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(w.had, w.joins)))) {
-		in := slices.Contains(w.joins, name)
-		if in == slices.Contains(w.had, name) {
+	for i, name := range append(slices.Clone(w.had), w.joins...) {
+		in := i >= len(w.had)
+		if slices.Contains(w.had, name) && slices.Contains(w.joins, name) {
 			continue
 		}
 		g, err := findGroup(ctx, v, name)
