@@ -247,6 +247,12 @@ func (r *Runner) Begin() {
 	r.adopt()
 }
 
+// Refused is the error of a file whose top level returned false: the run has
+// failed as if a task had.
+type Refused string
+
+func (r Refused) Error() string { return string(r) }
+
 // End closes the stream of a run without a workflow, and gives the exit code.
 func (r *Runner) End(start time.Time, err error) int { return r.end(start, err) }
 
@@ -354,6 +360,9 @@ func (r *Runner) end(start time.Time, err error) int {
 		done.Message = err.Error()
 		if code == 0 {
 			done.Status, done.ExitCode = event.Failed, 1
+			if refused := Refused(""); errors.As(err, &refused) {
+				done.ExitCode = 2
+			}
 		}
 	}
 	r.emit(done)

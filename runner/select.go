@@ -30,7 +30,7 @@ func (r *Runner) selectTasks(tasks []*dsl.Task) ([]*dsl.Task, error) {
 	case !started:
 		return nil, fmt.Errorf("--start-at-task: there is no task %q; the tasks are %s", o.StartAt, taskList(tasks))
 	case len(out) == 0 && len(tasks) > 0 && !o.AllowEmpty:
-		return nil, fmt.Errorf("no task is left by --tags %s --skip-tags %s", strings.Join(o.Tags, ","), strings.Join(o.SkipTags, ","))
+		return nil, nothingSelected(tasks, o.Tags, o.SkipTags)
 	}
 	if o.Confirm != nil {
 		out = slices.DeleteFunc(out, func(t *dsl.Task) bool { return !o.Confirm(t.Name) })
@@ -196,4 +196,23 @@ func (r *Runner) rank(hosts []string, live map[string]float64, strategy string) 
 		return false
 	}
 	return true
+}
+
+// nothingSelected says which flags left no task, and what tags there are.
+func nothingSelected(tasks []*dsl.Task, tags, skip []string) error {
+	var flags, known []string
+	if len(tags) > 0 {
+		flags = append(flags, "--tags "+strings.Join(tags, ","))
+	}
+	if len(skip) > 0 {
+		flags = append(flags, "--skip-tags "+strings.Join(skip, ","))
+	}
+	for _, t := range tasks {
+		known = append(known, t.Tags...)
+	}
+	slices.Sort(known)
+	if known = slices.Compact(known); len(known) == 0 {
+		return fmt.Errorf("%s leaves no task: none has tags", strings.Join(flags, " "))
+	}
+	return fmt.Errorf("%s leaves no task; the tags are %s", strings.Join(flags, " "), strings.Join(known, ", "))
 }

@@ -20,6 +20,9 @@ func (v *invocation) listings(prog *dsl.Program, w *dsl.Workflow) (bool, error) 
 	if !f.listHosts && !f.listTasks && !f.listTags {
 		return false, nil
 	}
+	if prog.Cut != nil {
+		return true, prog.Cut
+	}
 	var tasks []*dsl.Task
 	if w != nil {
 		tasks = w.Tasks
@@ -83,6 +86,10 @@ func (a *app) read(ctx context.Context, f *runFlags, file string) (*dsl.Program,
 	prog, vm, err := v.load(ctx, params, values, nil)
 	if err != nil {
 		return nil, err
+	}
+	v.showEarly(a.stderr)
+	if prog.Cut != nil {
+		a.warn(fmt.Sprintf("%v; nothing was done above that line, so it may be good when it is: what is below was not looked at", prog.Cut))
 	}
 	return prog, vm.Close()
 }

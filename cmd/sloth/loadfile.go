@@ -25,6 +25,7 @@ func (v *invocation) newVM() *engine.VM {
 	if v.back != nil {
 		o.Require = v.libraries(v.state.dir)
 	}
+	v.early.surround(&o)
 	return engine.New(dsl.VMOptions(o))
 }
 
@@ -75,6 +76,8 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 		env.Call.Log = func(level, message string, fields map[string]any) {
 			r.Emit(event.Log{Where: event.Where{Host: runner.Local}, Level: level, Message: message, Fields: fields})
 		}
+		v.early.lines.emit = func(line string) { env.Call.Log("print", line, nil) }
+		defer v.early.lines.flush()
 		if v.planning != nil {
 			v.planning.topLevel(&env)
 		}
@@ -105,6 +108,7 @@ func (v *invocation) load(ctx context.Context, params map[string]any, values any
 	}
 	prog, err := load(ctx, v.file)
 	if err != nil && r == nil {
+		v.showEarly(v.app.stderr)
 		_ = vm.Close()
 	}
 	return prog, vm, err

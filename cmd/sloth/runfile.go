@@ -30,6 +30,7 @@ type invocation struct {
 	flags    *runFlags
 	file     string
 	workflow string // by name; empty: the file's only one
+	early    early  // what the first reading printed
 	// onHosts says that a task without a host runs on the workflow's hosts
 	// (apply), and not here (run).
 	onHosts bool
@@ -130,7 +131,7 @@ func (v *invocation) run(ctx context.Context) error {
 		}
 	}
 	w, err := v.choose(prog)
-	if err != nil {
+	if err != nil && prog.Cut == nil {
 		return err
 	}
 	for _, t := range append(slices.Clone(prog.Tasks), prog.Ran...) {
@@ -190,6 +191,8 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		fresh := v.newVM()
 		defer func() { _ = fresh.Close() }()
 		vm = fresh
+	} else {
+		v.showEarlyOutput()
 	}
 	opts.VM = vm
 	if v.planning != nil {
@@ -229,6 +232,12 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 			w, failure = v.choose(prog)
 		}
 	}
+	if failure == nil && prog.Failed {
+		if !topLevel {
+			r.Begin()
+		}
+		failure = runner.Refused(v.file + ": " + prog.Message)
+	}
 	switch {
 	case failure != nil:
 		code = r.End(start, failure)
@@ -236,9 +245,6 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 		code = r.RunWorkflow(ctx, w, prog.Handlers)
 	default:
 		code = r.End(start, nil)
-	}
-	if failure == nil && prog.Failed && code == exitOK {
-		code = exitFailed
 	}
 	err = r.Close() // the last event is handled now
 	if v.checks != nil {
@@ -264,9 +270,6 @@ func (v *invocation) execute(ctx context.Context, dir string, prog *dsl.Program,
 	}
 	if failure != nil && code == exitOK {
 		code = exitUsage
-	}
-	if prog != nil && prog.Failed {
-		v.app.printError(fmt.Errorf("%s: %s", v.file, prog.Message))
 	}
 	if err != nil {
 		if code == exitOK {

@@ -164,11 +164,27 @@ func (ld *Loader) LoadSource(ctx context.Context, path string, src []byte) (*Pro
 	} else {
 		l.verdict(rets)
 	}
+	cut := l.cutShort(err)
 	ld.w.vm.Do(func(*lua.LState) { l.finish() })
+	if cut != nil {
+		l.problems = nil // what is missing may well come behind the line
+		l.prog.Cut = cut
+		return l.prog, nil
+	}
 	if len(l.problems) > 0 {
 		return nil, l.problems.sorted()
 	}
 	return l.prog, nil
+}
+
+// cutShort gives the mistake that ended a reading without effects, where it may
+// come from nothing having been done: an empty output, a file that is not there.
+// Only the run can tell then; nil: it cannot help.
+func (l *load) cutShort(err error) *Problem {
+	if err == nil || !l.inert || l.effects.Load() == 0 || len(l.problems) != 1 || len(l.lint.problems) > 0 {
+		return nil
+	}
+	return &l.problems[0]
 }
 
 // failed adds what the run of the file ended with, unless it only follows from

@@ -24,6 +24,9 @@ type Program struct {
 	// then fails, whatever its tasks did.
 	Failed  bool
 	Message string
+	// Cut is the mistake at which a reading without effects ended, where a real
+	// one may go on; nil: it came to the end. What is behind it is not known.
+	Cut *Problem
 	// Warnings are worth telling but keep nothing from running.
 	Warnings Problems
 	// Uses are the functions in the file, and in those it includes, that change

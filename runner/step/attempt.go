@@ -248,8 +248,13 @@ func (w *world) judge(ctx context.Context, res *Result) {
 			*res = w.raised(fmt.Errorf("failed_when: %w", err))
 		case len(rets) > 0 && lua.LVAsBool(rets[0]):
 			message := "failed_when says so"
-			if len(rets) > 1 && rets[1] != lua.LNil {
-				message = lua.LVAsString(rets[1])
+			var why lua.LValue
+			if len(rets) > 1 {
+				why = rets[1]
+			}
+			// string.find has a second value as well, which is no reason.
+			if text, ok := why.(lua.LString); ok {
+				message = string(text)
 			} else if res.Message != "" {
 				message += ": " + res.Message
 			}

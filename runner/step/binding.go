@@ -138,10 +138,12 @@ func (r *run) arguments(L *lua.LState) *arguments {
 			if !ok {
 				t = L.NewTable()
 			}
+			rawData(L, t)
 			hosts.RawSetString(host, t)
 		}
 		of(task).RawSetString("hosts", hosts)
 	}
+	deps.ForEach(func(_, outputs lua.LValue) { rawData(L, outputs.(*lua.LTable)) })
 	params, ok := bind.ToLua(L, r.s.Params).(*lua.LTable)
 	if !ok {
 		params = L.NewTable()
@@ -154,4 +156,14 @@ func (r *run) arguments(L *lua.LState) *arguments {
 		Attempt: r.here().Attempt, Params: params,
 	})
 	return &arguments{this, params, deps}
+}
+
+// rawData lets outputs be read as deps.X.raw_data.port too, unless an output
+// has that name itself.
+func rawData(L *lua.LState, outputs *lua.LTable) {
+	whole := L.CreateTable(0, 1)
+	whole.RawSetString("raw_data", outputs)
+	mt := L.CreateTable(0, 1)
+	mt.RawSetString("__index", whole)
+	outputs.Metatable = mt
 }

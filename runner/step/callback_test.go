@@ -239,6 +239,7 @@ func TestFailedWhenChangedWhen(t *testing.T) {
 		{"changed without a call", `:command(function() return true, "", {new = true} end):changed_when(function(output) return output.new end)`, event.Success, true},
 		{"nothing changed", `:command(function() return true end)`, event.Success, false},
 		{"failed_when", `:command(function() return exec.run("echo ERROR") end):failed_when(function(r) return r.stdout:find("ERROR") ~= nil end)`, event.Failed, true},
+		{"failed_when finds", `:command(function() return true, "said bad" end):failed_when(function(output) return ("bad"):find("b") end)`, event.Failed, false},
 		{"failed_when forgives", `:command(function() return exec.run("exit 2") end):failed_when(function(r) return r.exit_code > 2 end)`, event.Success, true},
 		{"a shell command", `:command("exit 3")`, event.Failed, true},
 		{"check_safe", `:command(function() return exec.run("true", {check_safe = true}) end)`, event.Success, false},
@@ -248,6 +249,9 @@ func TestFailedWhenChangedWhen(t *testing.T) {
 			res := newRig(t).one(`task("x")` + c.src + `:build()`)
 			if res.Status != c.status || res.Changed != c.changed {
 				t.Errorf("got %s changed %v (%q), want %s %v", res.Status, res.Changed, res.Message, c.status, c.changed)
+			}
+			if c.name == "failed_when finds" && res.Failure.Message != "failed_when says so: said bad" {
+				t.Errorf("it says %q", res.Failure.Message)
 			}
 		})
 	}

@@ -236,12 +236,13 @@ func TestDeps(t *testing.T) {
 task("b"):command("true"):build()
 task("x"):depends_on({"a", "b"}):command(function(this, params, deps)
   return true, deps.a.v .. deps.a.hosts["web-01"].v .. tostring(deps.b.nothing) .. #deps.a.list
+    .. deps.a.raw_data.v .. deps.a.hosts["web-01"].raw_data.v .. tostring(deps.b.raw_data.nothing)
 end):build()`).Tasks[2]
 	s := r.spec(task)
 	s.Deps = map[string]any{"a": map[string]any{"v": "here", "list": []any{"x", "y"}}}
 	s.DepHosts = map[string]map[string]any{"a": {"web-01": map[string]any{"v": "there"}, "web-02": nil}}
 	res := step.Execute(context.Background(), r.options(task), s)
-	if res.Message != "heretherenil2" {
+	if res.Message != "heretherenil2heretherenil" {
 		t.Errorf("%q %+v", res.Message, res.Failure)
 	}
 }
