@@ -4,7 +4,8 @@ package runner
 // host that says that everything is secret hides what others say as well.
 const maxLearned = 1000
 
-// learn passes on secrets that came into being on host.
+// learn passes on secrets that host has, and writes them down for whoever goes
+// on with the run.
 func (r *Runner) learn(host string, values ...string) {
 	if r.opt.Learn == nil {
 		return
@@ -21,8 +22,12 @@ func (r *Runner) learn(host string, values ...string) {
 			known[value] = true
 		}
 		r.mu.Unlock()
-		if fresh {
-			r.opt.Learn(host, value)
+		if !fresh {
+			continue
+		}
+		r.opt.Learn(host, value)
+		if rec := r.opt.Record; rec != nil && !r.opt.Check {
+			r.recordFailed(rec.Learn(value))
 		}
 	}
 }

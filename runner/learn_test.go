@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -39,8 +40,10 @@ workflow.define("w", {tasks = {a, b, c}, config = {hosts = "all"}})`
 	}
 	learned = nil
 	f.runIn(dir, script, f.resumed(root, "resumed"), learn, closing(t)).want(0)
-	slices.Sort(learned)
-	if !slices.Equal(learned, want) {
-		t.Errorf("learned %q, want %q", learned, want)
+	for _, s := range want {
+		_, value, _ := strings.Cut(s, " ")
+		if !slices.Contains(learned, "local "+value) { // the record's, whoever made it
+			t.Errorf("learned %q, and not %q", learned, value)
+		}
 	}
 }

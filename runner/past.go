@@ -46,6 +46,11 @@ func (r *Runner) recollect(s *runlog.Story) {
 	if s == nil {
 		return
 	}
+	for _, value := range s.Secrets {
+		if r.opt.Learn != nil {
+			r.opt.Learn(Local, value)
+		}
+	}
 	for _, o := range s.Steps {
 		var res step.Result
 		switch {

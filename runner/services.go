@@ -122,7 +122,11 @@ func (s *services) Secret(ctx context.Context, name string) (string, error) {
 	if s.r.opt.Secret == nil {
 		return "", fmt.Errorf("secret %q: there is no secret store in this command", name)
 	}
-	return s.r.opt.Secret(ctx, name)
+	value, err := s.r.opt.Secret(ctx, name)
+	if err == nil {
+		s.r.learn(s.host, value) // whoever goes on with the run may not ask for it again
+	}
+	return value, err
 }
 
 func (s *services) Require(ctx context.Context, name string) ([]byte, string, error) {

@@ -220,7 +220,7 @@ func TestFault43NoSecretIsLeftAnywhere(t *testing.T) {
 		}
 	}
 
-	stop := r.watchProcesses()
+	stop, stopFiles := r.watchProcesses(), r.watchFiles()
 	for _, flags := range [][]string{
 		{"apply"}, {"apply", "-v", "-D"}, {"apply", "-vvv", "-D"}, {"apply", "--output", "rich", "-vv"}, {"apply", "--output", "json", "-vv", "-D"},
 		{"apply", "--output", "ndjson", "-vv"}, {"apply", "--output", "junit", "-vv"}, {"plan", "-vv", "-D"},
@@ -255,8 +255,22 @@ func TestFault43NoSecretIsLeftAnywhere(t *testing.T) {
 	if n := stop(); n < 20 {
 		t.Errorf("only %d looks at processes", n)
 	}
+	if seen := stopFiles(); !seen["journal"] || !seen["record"] {
+		t.Errorf("no journal or no record was seen: %v", seen)
+	}
 	if err := os.RemoveAll(filepath.Join(r.server.Home, "kept")); err != nil {
 		t.Fatal(err)
+	}
+	// What is asked later does not show them either.
+	for _, args := range [][]string{
+		{"runs", "list", "--output", "json"}, {"runs", "show", "last"}, {"runs", "attach", "last"}, {"stack", "show"}, {"stack", "history", "--output", "json"},
+		{"stack", "outputs"}, {"stack", "export"}, {"state", "list"}, {"audit", "list"}, {"audit", "export"}, {"secret", "list"},
+	} {
+		code, said := r.run("", args...)
+		if code != exitOK && args[1] != "attach" { // whose exit code is the run's
+			t.Errorf("%v: exit code %d\n%s", args, code, said)
+		}
+		r.none(strings.Join(args, " "), []byte(said))
 	}
 	r.searchFiles(r.dir, r.server.Dir)
 	if strings.Contains(r.server.Log(), planted["store"]) {
@@ -330,4 +344,45 @@ func (r *leakRig) watchProcesses() (stop func() int) {
 		}
 	})
 	return func() int { close(done); wg.Wait(); return looks }
+}
+
+// watchFiles looks at what a run has on both sides while it goes on, journals
+// and temporary files among it, until stop, which gives the names of all that
+// was seen.
+func (r *leakRig) watchFiles() (stop func() map[string]bool) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	names, seen := map[string]bool{}, map[string]bool{}
+	look := func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil
+		}
+		st, err := d.Info()
+		if err != nil || st.Size() > 4<<20 {
+			return nil
+		}
+		key := fmt.Sprint(path, st.Size(), st.ModTime())
+		if seen[key] {
+			return nil
+		}
+		seen[key] = true
+		if data, err := os.ReadFile(path); err == nil {
+			names[d.Name()] = true
+			r.none(path, data)
+		}
+		return nil
+	}
+	wg.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+			for _, dir := range []string{filepath.Join(r.server.Home, ".local"), filepath.Join(r.server.Home, ".cache"), filepath.Join(r.dir, "state", "sloth", "runs"), filepath.Join(r.dir, "tmp")} {
+				_ = filepath.WalkDir(dir, look)
+			}
+		}
+	})
+	return func() map[string]bool { close(done); wg.Wait(); return names }
 }

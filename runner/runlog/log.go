@@ -127,6 +127,7 @@ type entry struct {
 	Over    string   `msgpack:"v,omitempty"` // a job
 	Outcome *Outcome `msgpack:"o,omitempty"`
 	Resumed *Resumed `msgpack:"r,omitempty"`
+	Secret  []byte   `msgpack:"x,omitempty"` // sealed
 	End     *End     `msgpack:"e,omitempty"`
 }
 
@@ -289,6 +290,16 @@ func (l *Log) Begin(o Outcome) error {
 		return err
 	}
 	return l.Sync()
+}
+
+// Learn notes a secret that the run has, so that it is hidden from whoever goes
+// on with it.
+func (l *Log) Learn(value string) error {
+	sealed, err := seal(l.seal, []byte(value), secretName)
+	if err != nil {
+		return err
+	}
+	return l.add(entry{Secret: sealed})
 }
 
 // Done notes how a step ended.

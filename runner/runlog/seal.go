@@ -43,8 +43,11 @@ func unseal(with cipher.AEAD, sealed []byte, name string) []byte {
 	return text
 }
 
-// argsName is what the command line is bound to.
-const argsName = "\x00argv"
+// What is bound to no step has these names.
+const (
+	argsName   = "\x00argv"
+	secretName = "\x00secret"
+)
 
 func (h *Head) sealArgs(with cipher.AEAD) error {
 	text, err := msgpack.Marshal(h.Again)

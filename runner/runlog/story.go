@@ -21,6 +21,7 @@ type Story struct {
 	Sent    []*Sent        `json:"sent"`
 	Steps   []Outcome      `json:"steps"` // the last of each step, in the order of their first
 	Resumed []Resumed      `json:"resumed"`
+	Secrets []string       `json:"-"`   // that the run had
 	End     *End           `json:"end"` // nil: it goes on, or its controller died
 	// Running is the process that goes on with it; 0: none does.
 	Running int `json:"pid"`
@@ -56,6 +57,8 @@ func tell(entries []entry) (*Story, error) {
 			}
 			at[e.Outcome.Step] = len(s.Steps)
 			s.Steps = append(s.Steps, *e.Outcome)
+		case e.Secret != nil:
+			s.Secrets = append(s.Secrets, string(unseal(with, e.Secret, secretName)))
 		case e.Resumed != nil:
 			s.Resumed = append(s.Resumed, *e.Resumed)
 			s.End = nil
