@@ -119,6 +119,14 @@ func (d *Dialer) Dial(ctx context.Context) (*Link, error) {
 	return nil, failed
 }
 
+// avoid makes the next Dial begin behind an address, if it would begin with it.
+func (d *Dialer) avoid(address string) {
+	addresses := strings.Split(d.Address, ",")
+	if at := d.last.Load(); addresses[at] == address {
+		d.last.CompareAndSwap(at, (at+1)%int32(len(addresses))) //nolint:gosec // addresses are few
+	}
+}
+
 func (d *Dialer) dial(ctx context.Context, address string, limit time.Duration) (*Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

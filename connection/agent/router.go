@@ -2,8 +2,12 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync"
+
+	"github.com/sloth-runner/sloth/connection"
 )
 
 // perLink is how many agents are reached over one connection to the master.
@@ -47,13 +51,30 @@ func (r *Router) Take(ctx context.Context) (link *Link, release func(broken bool
 	return s.link, func(broken bool) { r.leave(s, broken) }, nil
 }
 
-// Dial reaches an agent.
+// Dial reaches an agent. Where a master can't, the next one is asked.
 func (r *Router) Dial(ctx context.Context, name string) (*Conn, error) {
-	link, release, err := r.Take(ctx)
-	if err != nil {
-		return nil, named(err, name)
+	for others := strings.Count(r.d.Address, ","); ; others-- {
+		link, release, err := r.Take(ctx)
+		if err != nil {
+			return nil, named(err, name)
+		}
+		c, err := reach(ctx, link, r.d, name, release)
+		var e *connection.Error
+		if err == nil || others <= 0 || ctx.Err() != nil || !errors.As(err, &e) || e.Class != connection.ClassTCP {
+			return c, err
+		}
+		r.avoid(link)
 	}
-	return reach(ctx, link, r.d, name, release)
+}
+
+// avoid makes the next link go to another master.
+func (r *Router) avoid(link *Link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.links {
+		s.bad = s.bad || s.link == link
+	}
+	r.d.avoid(link.address)
 }
 
 func (r *Router) join(ctx context.Context) *shared {

@@ -53,7 +53,9 @@ func Start(t testing.TB, o master.Options) *Master {
 		}
 		m.Address = l.Addr().String()
 		l.Close()
-		m.Options.Advertise = m.Address
+		if o.Advertise == "" {
+			m.Options.Advertise = m.Address
+		}
 	}
 	m.Options.Log = func(format string, args ...any) {
 		m.mu.Lock()

@@ -32,6 +32,7 @@ type Options struct {
 	Beat      time.Duration // heartbeat: 5 s
 	Misses    int           // that make an agent Reconnecting: 3
 	LostAfter time.Duration // without its agent until it is Lost: 5 min
+	Comeback  time.Duration // that a controller waits for one that was there lately: 8 s
 	Now       func() time.Time
 	Log       func(format string, args ...any)
 
@@ -95,6 +96,9 @@ func New(ctx context.Context, o Options) (*Master, error) {
 	}
 	if o.LostAfter <= 0 {
 		o.LostAfter = 5 * time.Minute
+	}
+	if o.Comeback <= 0 {
+		o.Comeback = comeback
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -81,7 +81,7 @@ type way struct {
 
 // await is find for an agent that may be about to come back.
 func (m *Master) await(ctx context.Context, c *caller, name, stack string) (*way, error) {
-	limit := time.NewTimer(comeback)
+	limit := time.NewTimer(m.o.Comeback)
 	defer limit.Stop()
 	for {
 		m.mu.Lock()

@@ -317,6 +317,35 @@ func TestAgentsMove(t *testing.T) {
 	}
 }
 
+// TestMastersApart: a controller whose master can't reach the one that has the
+// agent asks that one.
+func TestMastersApart(t *testing.T) {
+	// Where the second master is said to be, nobody listens.
+	p := newPair(t, master.Options{Comeback: 300 * time.Millisecond})
+	p.b.Stop()
+	p.b.Options.Advertise = "127.0.0.1:1"
+	p.b.Run()
+	p.b.StartAgent(p.a.Enrol("web-1"), "web-1", p.b.Address)
+	p.a.Await("web-1", agent.StateActive)
+	op := p.a.User("op", master.Operator)
+	if _, err := agent.NewRouter(op.Dialer(p.a.Address)).Dial(soon(t), "web-1"); err == nil || !strings.Contains(err.Error(), "the master 127.0.0.1:1, which has the agent's link, can't be reached") {
+		t.Errorf("over the first alone: %v", err)
+	}
+	r := agent.NewRouter(op.Dialer(p.both()))
+	for range 3 {
+		c, err := r.Dial(soon(t), "web-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		echo(t, c)
+		c.Close()
+	}
+	text, err := os.ReadFile(p.a.AuditFile())
+	if n := strings.Count(string(text), `"object":"web-1","refused"`); n != 2 {
+		t.Errorf("the first master was asked %d times in vain, want once by each router (%v)\n%s", n, err, text)
+	}
+}
+
 // TestSuccessor: a master that is started anew knows that the one before is gone,
 // whose lease still holds.
 func TestSuccessor(t *testing.T) {
