@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -288,5 +289,42 @@ func TestKeepIsClosedToOthers(t *testing.T) {
 	}
 	if _, err := agent.OpenKeep(dir); err == nil || !strings.Contains(err.Error(), "is open to others") {
 		t.Errorf("an open folder gives %v", err)
+	}
+}
+
+// TestWelcomeComesFirst: who waits for an agent gives it work the moment it is
+// there, and yet the first thing that it hears is its welcome.
+func TestWelcomeComesFirst(t *testing.T) {
+	m := agenttest.Start(t, master.Options{})
+	proxy := faultproxy.Start(t, m.Address)
+	a := m.StartAgent(m.Enrol("web-1"), "web-1", proxy.Addr())
+	m.Await("web-1", agent.StateActive)
+	r := agent.NewRouter(m.User("op", master.Operator).Dialer(m.Address))
+	ctx, cancel := context.WithCancel(soon(t))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	var worked atomic.Int32
+	for range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				c, err := r.Dial(ctx, "web-1")
+				if err != nil {
+					continue
+				}
+				if connection.Run(ctx, c, connection.Command{Argv: []string{"true"}}, nil, nil, nil) == nil {
+					worked.Add(1)
+				}
+				c.Close()
+			}
+		})
+	}
+	for range 10 {
+		before := worked.Load()
+		proxy.Cut()
+		eventually(t, "work goes on after a cut", func() bool { return worked.Load() > before })
+	}
+	if log := strings.Join(a.Log(), "\n"); strings.Contains(log, "refused") {
+		t.Errorf("the agent's log:\n%s", log)
 	}
 }

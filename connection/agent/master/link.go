@@ -104,13 +104,16 @@ func (m *Master) attend(s grpc.ServerStream) error {
 		ctx: ctx, cancel: cancel, stream: s, sending: make(chan struct{}, 1),
 	}
 	l.lastBeat.Store(time.Now().UnixNano())
+	l.sending <- struct{}{} // who finds it once it has joined waits until it is welcome
 	if err := m.join(c, l); err != nil {
 		m.audit(c, agent.MethodAttend, c.id.Name, err)
 		return err
 	}
 	defer m.leave(l)
 	w := &agent.Welcome{Protocol: agent.Protocol, Version: m.o.Version, Now: m.now(), Beat: m.o.Beat, Misses: m.o.Misses, Ticket: l.ticket}
-	if err := l.send(ctx, &agent.ToAgent{Welcome: w}); err != nil {
+	err := s.SendMsg(&agent.ToAgent{Welcome: w})
+	<-l.sending
+	if err != nil {
 		return err
 	}
 	m.log("agent %s registered from %s (sloth %s)", l.name, l.address, printable(h.Version))
@@ -137,7 +140,7 @@ func (m *Master) attend(s grpc.ServerStream) error {
 		cancel(err)
 	case <-ctx.Done():
 	}
-	err := context.Cause(ctx)
+	err = context.Cause(ctx)
 	m.log("agent %s disconnected: %s", l.name, printable(status.Convert(err).Message()))
 	return err
 }
