@@ -25,22 +25,10 @@ func (fl *fleet) dialAgent(ctx context.Context, t connection.Target) (connection
 	if address == "" {
 		address, _ = fl.inv.Vars(t.Name)["sloth_master"].(string)
 	}
-	k, address, err := masterKeep(address)
+	route, err := fl.route(address)
 	if err != nil {
 		return nil, &connection.Error{Class: connection.ClassAuth, Host: t.Name, Op: "reach the agent " + t.Address, Err: err, Hint: hintOf(err)}
 	}
-	fl.mu.Lock()
-	route := fl.routes[address]
-	if route == nil {
-		d := k.Dialer(address)
-		d.Limit, d.Stack = fl.flags.timeout, fl.stack
-		route = agent.NewRouter(d)
-		if fl.routes == nil {
-			fl.routes = map[string]*agent.Router{}
-		}
-		fl.routes[address] = route
-	}
-	fl.mu.Unlock()
 	c, err := route.Dial(ctx, t.Address)
 	if err != nil {
 		var e *connection.Error
@@ -50,6 +38,31 @@ func (fl *fleet) dialAgent(ctx context.Context, t connection.Target) (connection
 		return nil, err
 	}
 	return c, nil
+}
+
+// route leads to the agents of a master; an empty address means the last login.
+// What a login needs is read from the disk once, not for each agent.
+func (fl *fleet) route(address string) (*agent.Router, error) {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if r := fl.routes[address]; r != nil {
+		return r, nil
+	}
+	k, full, err := masterKeep(address)
+	if err != nil {
+		return nil, err
+	}
+	if fl.routes == nil {
+		fl.routes = map[string]*agent.Router{}
+	}
+	r := fl.routes[full]
+	if r == nil { // it may have been named otherwise before
+		d := k.Dialer(full)
+		d.Limit, d.Stack = fl.flags.timeout, fl.stack
+		r = agent.NewRouter(d)
+	}
+	fl.routes[address], fl.routes[full] = r, r
+	return r, nil
 }
 
 // addAgents makes hosts of those names in pattern that only the master knows.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -117,6 +118,9 @@ func (m *masterStart) background() error {
 func (m *masterStart) serve(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	// Most of its memory is for links that are silent; what a storm of agents leaves
+	// behind must not stay as long as the heap is wide.
+	debug.SetGCPercent(50)
 	// The folder before the port: another master with this folder is named as such.
 	shared, leave, err := m.share()
 	if err != nil {
