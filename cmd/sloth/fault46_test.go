@@ -57,9 +57,13 @@ workflow.define("w", { tasks = { a }, config = { hosts = "all" } })`)
 	if code, out := c.sloth("stack", "select", "--none"); code != exitOK {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
-	for what, args := range map[string][]string{
-		"db": {"state", "list"}, "runs": c.apply(), "artifacts": {"artifact", "list"}, "held": c.apply(), "audit.log": c.apply(),
+	for _, e := range []struct {
+		what string
+		args []string
+	}{
+		{"db", []string{"state", "list"}}, {"db", c.apply()}, {"runs", c.apply()}, {"artifacts", []string{"artifact", "list"}}, {"held", c.apply()}, {"audit.log", c.apply()},
 	} {
+		what, args := e.what, e.args
 		path := filepath.Join(home, what)
 		info, err := os.Stat(path)
 		if err != nil {

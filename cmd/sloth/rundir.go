@@ -54,6 +54,9 @@ func (v *invocation) openRecord(o *runner.Options) error {
 	if err != nil {
 		return err
 	}
+	if err := v.privateState(); err != nil {
+		return err
+	}
 	owner := owner()
 	if v.flags.resume != "" {
 		return v.resumeRecord(o, root, owner)
@@ -79,6 +82,20 @@ func (v *invocation) openRecord(o *runner.Options) error {
 	}
 	o.Record, o.Key, o.Owner, v.record = log, key, owner, log
 	return nil
+}
+
+// privateState refuses to begin a run whose state others can get at: it could
+// remember nothing of it.
+func (v *invocation) privateState() error {
+	place, err := v.app.findState(v.state.dir)
+	if err != nil || place.etcd != nil {
+		return err
+	}
+	var open *private.Error
+	if err := private.Check(place.dir); errors.As(err, &open) {
+		return fmt.Errorf("nothing was begun: state %w", err)
+	}
+	return nil // what is not there yet is made for us alone
 }
 
 // shownArgs is the command line as it is written down: parameters without their

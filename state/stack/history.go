@@ -225,6 +225,9 @@ func (s *Stacks) Find(ctx context.Context, name, id string) (Run, error) {
 	case len(found) > 1:
 		return Run{}, fmt.Errorf("several runs begin with %q: %s and %s", id, found[0].ID, found[1].ID)
 	case name != "":
+		if _, folder := Folder(name); folder {
+			name = "default" // as people see it
+		}
 		return Run{}, fmt.Errorf("the history of the stack %q has no run %q", name, id)
 	}
 	return Run{}, fmt.Errorf("there is no run %q in the history", id)
