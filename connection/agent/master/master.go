@@ -178,8 +178,7 @@ func (m *Master) Serve(ctx context.Context, l net.Listener) error {
 		grpc.MaxConcurrentStreams(2000), grpc.MaxHeaderListSize(16<<10), grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, MaxConnectionIdle: 2 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
-		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(16<<10), grpc.SharedWriteBuffer(true), // most links are silent most of the time
-		grpc.WaitForHandlers(true),
+		grpc.ReadBufferSize(4<<10), grpc.WriteBufferSize(16<<10), grpc.WaitForHandlers(true),
 		grpc.UnaryInterceptor(m.unary), grpc.StreamInterceptor(m.stream), grpc.UnknownServiceHandler(m.unknown),
 	)
 	m.register(s)
