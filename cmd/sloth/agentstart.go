@@ -19,7 +19,7 @@ import (
 	"github.com/sloth-runner/sloth/connection/agent"
 	"github.com/sloth-runner/sloth/connection/agent/pki"
 	"github.com/sloth-runner/sloth/connection/local"
-	"github.com/sloth-runner/sloth/filelock"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 type agentStart struct {

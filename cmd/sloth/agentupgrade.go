@@ -16,7 +16,7 @@ import (
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
 	"github.com/sloth-runner/sloth/connection/agent"
 	"github.com/sloth-runner/sloth/connection/agent/master"
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // upgrade replaces the programs of agents over the agents themselves.

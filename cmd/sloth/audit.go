@@ -19,7 +19,7 @@ import (
 	"github.com/sloth-runner/sloth/connection"
 	"github.com/sloth-runner/sloth/state"
 	"github.com/sloth-runner/sloth/state/audit"
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // maxAuditHosts is how many hosts an entry names; of more it has the number.

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/sloth-runner/sloth/connection/agent"
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // masterAddress completes what people write: a port is optional, and several

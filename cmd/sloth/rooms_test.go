@@ -39,9 +39,7 @@ var rooms = []room{
 	{"connection/agent", []string{"connection/ssh", "connection/local", "connection/shim", "golang.org/x/crypto/ssh"}},
 	{"lua", []string{"connection", "runner", "state", "inventory", "cmd", "github.com/spf13/cobra"}},
 	{"modules", []string{"connection", "runner", "state", "inventory", "cmd", "github.com/spf13/cobra"}},
-	{"wholefile", []string{"connection", "lua", "modules", "facts", "inventory", "state", "runner", "cmd"}},
-	{"private", []string{"connection", "lua", "modules", "facts", "inventory", "state", "runner", "cmd"}},
-	{"filelock", []string{"connection", "lua", "modules", "facts", "inventory", "state", "runner", "cmd"}},
+	{"state/disk", []string{"connection", "lua", "modules", "facts", "inventory", "state", "runner", "cmd"}},
 	{"facts", []string{"connection", "runner", "state", "inventory", "lua", "modules", "cmd", "github.com/yuin/gopher-lua"}},
 	{"runner", []string{"connection/ssh", "connection/local", "connection/agent", "inventory", "state", "cmd", "github.com/dgraph-io/badger", "github.com/spf13/cobra", "golang.org/x/crypto/ssh"}},
 	{"runner/worker", []string{"=runner", "runner/template", "=connection", "connection/shim"}},
@@ -101,8 +99,13 @@ func full(name string) string {
 	return module + "/" + name
 }
 
+// matches reports whether pkg is what name means. How anything is kept on a disk,
+// state/disk, is no part of the state that rooms may not know.
 func matches(pkg, name string) bool {
 	path := full(name)
+	if name == "state" && strings.HasPrefix(pkg, module+"/state/disk/") {
+		return false
+	}
 	return pkg == path || !strings.HasPrefix(name, "=") && strings.HasPrefix(pkg, path+"/")
 }
 

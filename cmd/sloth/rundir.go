@@ -14,10 +14,10 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/runner"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/runlog"
+	"github.com/sloth-runner/sloth/state/disk/private"
 )
 
 // How many runs are remembered, and for how long.

@@ -11,8 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/sloth-runner/sloth/filelock"
-	"github.com/sloth-runner/sloth/private"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
+	"github.com/sloth-runner/sloth/state/disk/private"
 	"github.com/sloth-runner/sloth/state/stack"
 )
 

@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sloth-runner/sloth/cmd/sloth/render"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 	"github.com/sloth-runner/sloth/state/stack"
-	"github.com/sloth-runner/sloth/wholefile"
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

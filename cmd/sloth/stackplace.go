@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 	"github.com/sloth-runner/sloth/state/stack"
-	"github.com/sloth-runner/sloth/wholefile"
 )
 
 // stackOf is the stack that scripts in dir belong to: the one that was named,

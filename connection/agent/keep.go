@@ -13,7 +13,7 @@ import (
 	"path/filepath"
 
 	"github.com/sloth-runner/sloth/connection/agent/pki"
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // Keep is a folder with what somebody needs to be known to a master: a key,

@@ -24,9 +24,9 @@ import (
 
 	"github.com/vmihailenco/msgpack/v5"
 
-	"github.com/sloth-runner/sloth/filelock"
-	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
+	"github.com/sloth-runner/sloth/state/disk/private"
 )
 
 const (

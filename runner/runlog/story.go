@@ -10,8 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/runner/event"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 // Story is what a record tells.

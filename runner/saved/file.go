@@ -10,7 +10,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // Format is the version of the file that this package reads and writes.

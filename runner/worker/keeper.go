@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/connection/wire"
-	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/runner/worker/front"
 	"github.com/sloth-runner/sloth/runner/worker/journal"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 // maxAge is how long the record of a run stays that nobody has asked for.

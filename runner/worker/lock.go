@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sloth-runner/sloth/connection/wire"
-	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/runner/event"
 	"github.com/sloth-runner/sloth/runner/worker/front"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 // How a worker waits for another that changes the same host.

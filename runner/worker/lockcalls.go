@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/facts"
-	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/modules"
 	"github.com/sloth-runner/sloth/runner/step"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 // breakPatience is how long a holder may take to end before it is killed.

@@ -20,8 +20,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sloth-runner/sloth/filelock"
-	"github.com/sloth-runner/sloth/private"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
+	"github.com/sloth-runner/sloth/state/disk/private"
 )
 
 // maxMeta bounds what is read of one description.

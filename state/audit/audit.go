@@ -21,8 +21,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sloth-runner/sloth/filelock"
-	"github.com/sloth-runner/sloth/private"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
+	"github.com/sloth-runner/sloth/state/disk/private"
 )
 
 // maxLine is the size of one entry in bytes.

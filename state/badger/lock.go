@@ -7,8 +7,8 @@ import (
 	"os"
 	"time"
 
-	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/state"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 const (

@@ -15,8 +15,8 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"golang.org/x/sys/unix"
 
-	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/state"
+	"github.com/sloth-runner/sloth/state/disk/private"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sloth-runner/sloth/private"
 	"github.com/sloth-runner/sloth/state"
+	"github.com/sloth-runner/sloth/state/disk/private"
 )
 
 // needRoot skips a test that cannot be done otherwise, unless all must run.

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/state"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 func newStore(t *testing.T, o Options) *Store {

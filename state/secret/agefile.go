@@ -18,9 +18,9 @@ import (
 	"filippo.io/age"
 	"filippo.io/age/armor"
 
-	"github.com/sloth-runner/sloth/filelock"
 	"github.com/sloth-runner/sloth/modules"
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // DefaultFile is the file of secrets of a project.

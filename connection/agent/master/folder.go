@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // The folder of a master has one file per record.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/connection/agent/pki"
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // loadLimit is how long it may take until a master knows what others share.

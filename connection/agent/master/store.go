@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/sloth-runner/sloth/connection/agent/pki"
-	"github.com/sloth-runner/sloth/filelock"
+	"github.com/sloth-runner/sloth/state/disk/filelock"
 )
 
 // agentRecord is what is remembered about an agent. Who may attend is decided

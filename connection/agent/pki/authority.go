@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/sloth-runner/sloth/wholefile"
+	"github.com/sloth-runner/sloth/state/disk/wholefile"
 )
 
 // How long certificates are valid. An agent renews when a third is left.
