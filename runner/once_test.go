@@ -309,6 +309,41 @@ workflow.define("w"):config({ hosts = "all" }):tasks(tasks)`
 	}
 }
 
+// Hosts that were chosen by strategy are not chosen anew: what is done on one is
+// not done again on another.
+func TestAResumedRunStaysWithTheHostsItChose(t *testing.T) {
+	f := newFleet(t, 3, sshdtest.Options{})
+	f.patience, f.runID = 30*time.Second, "chosen"
+	root, dir := t.TempDir(), t.TempDir()
+	script := `
+local tasks = {}
+for i = 1, 5 do
+  tasks[i] = task("once " .. i):delegate_to({ group = "all", strategy = "random" }):command(function()
+    return exec.run("echo " .. i .. " >> $HOME/lines").success
+  end):build()
+end
+tasks[6] = task("twice"):delegate_to({ group = "all", strategy = "random", spread = 2 }):command(function()
+  return exec.run("echo two >> $HOME/lines").success
+end):build()
+tasks[7] = task("gate"):delegate_to("h1"):command(function() return exec.run("test -e $HOME/gate").success end):build()
+workflow.define("w"):tasks(tasks)`
+	lines := func() (n int) {
+		for _, h := range f.order {
+			n += strings.Count(f.hostLines(h), "\n")
+		}
+		return n
+	}
+	if got := f.runIn(dir, script, f.recorded(root), closing(t)); got.code != 2 || lines() != 7 {
+		t.Fatalf("exit code %d, %d lines: %+v", got.code, lines(), got.bad())
+	}
+	if err := os.WriteFile(filepath.Join(f.servers["h1"].Home, "gate"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := f.runIn(dir, script, f.resumed(root, "chosen"), closing(t)); got.code != 0 || lines() != 7 {
+		t.Errorf("exit code %d, %d lines: %+v", got.code, lines(), got.bad())
+	}
+}
+
 // resumed goes on with a run.
 func (f *fleet) resumed(root, id string) func(*runner.Options) {
 	return func(o *runner.Options) {

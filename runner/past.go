@@ -28,6 +28,7 @@ type past struct {
 	owed  map[string]*adopted            // by step: its job goes on, or its end is on the host
 	jobs  map[string]map[string]*adopted // by host, by job
 	told  map[string]bool                // steps whose end was shown
+	hosts map[string][]string            // by task: where its steps went that are not run again, in order
 	wg    sync.WaitGroup                 // adoptions
 	once  sync.Once
 }
@@ -63,7 +64,13 @@ func (r *Runner) recollect(s *runlog.Story) {
 		r.learn(o.Host, res.Made...)
 		p.learn(res)
 	}
+	p.hosts = map[string][]string{}
 	for _, sent := range s.Sent {
+		for _, st := range sent.Steps {
+			if _, known := p.known[st.ID]; known || !sent.Over {
+				p.hosts[st.Task] = append(p.hosts[st.Task], sent.Host)
+			}
+		}
 		if sent.Over {
 			continue
 		}
@@ -76,6 +83,25 @@ func (r *Runner) recollect(s *runlog.Story) {
 			p.owed[st.ID] = a
 		}
 	}
+}
+
+// had gives up to n of those hosts to which an earlier controller has given a task
+// of that name, each once a task: what began there is not begun elsewhere.
+func (p *past) had(task string, hosts []string, n int) []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out, rest []string
+	for _, h := range p.hosts[task] {
+		if len(out) < n && slices.Contains(hosts, h) && !slices.Contains(out, h) {
+			out = append(out, h)
+		} else {
+			rest = append(rest, h)
+		}
+	}
+	if p.hosts != nil {
+		p.hosts[task] = rest
+	}
+	return out
 }
 
 // learn keeps an outcome that makes a step not run again.

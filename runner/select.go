@@ -139,28 +139,30 @@ type Balancer interface {
 
 // pick chooses hosts of a group by how much this run has given each already,
 // and, for the least loaded, by what they do beside. Hosts that are away are
-// left out, unless all are.
+// left out, unless all are. A resumed run stays with the hosts it chose before.
 func (r *Runner) pick(t *dsl.Task) ([]string, error) {
 	hosts, err := r.match(t.Target.Group)
 	if err != nil {
 		return nil, fmt.Errorf("%s:%d: task %q: %w", t.Pos.File, t.Pos.Line, t.Name, err)
 	}
+	spread := max(t.Target.Spread, 1)
+	before := r.past.had(t.Name, hosts, spread)
+	hosts = slices.DeleteFunc(slices.Clone(hosts), func(h string) bool { return slices.Contains(before, h) })
 	there, live := r.present(hosts)
 	if len(there) > 0 {
 		hosts = there
-	} else {
-		hosts = slices.Clone(hosts)
 	}
-	n := min(max(t.Target.Spread, 1), len(hosts))
+	n := min(spread-len(before), len(hosts))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.rank(hosts, live, t.Target.Strategy) {
 		return nil, fmt.Errorf("%s:%d: task %q: strategy %q is not one of least_loaded, round_robin, random", t.Pos.File, t.Pos.Line, t.Name, t.Target.Strategy)
 	}
-	for _, h := range hosts[:n] {
+	hosts = append(before, hosts[:n]...)
+	for _, h := range hosts {
 		r.load[h]++
 	}
-	return hosts[:n], nil
+	return hosts, nil
 }
 
 // present are those hosts that are not known to be away, and the load of each.
