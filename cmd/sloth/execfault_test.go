@@ -162,6 +162,7 @@ func TestFault01ABrokenLinkMakesAnExecUnknown(t *testing.T) {
 
 // Ctrl-C begins nothing more, the second ends what runs, the third leaves.
 func TestFault51ExecAskedToEnd(t *testing.T) {
+	hangsUp(t)
 	for _, tc := range []struct {
 		name    string
 		signals []syscall.Signal

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -195,9 +196,18 @@ func processes(is func(cmd string) bool) (pids []int) {
 	return pids
 }
 
+// hangsUp lets programs that the test starts see the end of their terminal, also
+// where it runs under nohup.
+func hangsUp(t *testing.T) {
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(heard) })
+}
+
 // How a controller is asked to end, and what is left then.
 func TestFault51AskedToEnd(t *testing.T) {
 	const flight = "flight\n"
+	hangsUp(t)
 	for _, tc := range []struct {
 		name    string
 		signals []syscall.Signal
