@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -87,10 +89,17 @@ func Embedded() Binaries { return builtIn{} }
 
 type builtIn struct{}
 
-func (builtIn) packed(goos, goarch string) (name string, p []byte, hash string, err error) {
+// packed gives the packed shim, or its first n bytes: nearly always its hash is
+// all that is wanted of 4 MB.
+func (builtIn) packed(goos, goarch string, n int64) (name string, p []byte, hash string, err error) {
 	name = "embedded/shim-" + goos + "-" + goarch + ".zst"
-	if p, err = embedded.ReadFile(name); errors.Is(err, fs.ErrNotExist) {
+	f, err := embedded.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return name, nil, "", errNone
+	}
+	if err == nil {
+		p, err = io.ReadAll(io.LimitReader(f, n))
+		err = errors.Join(err, f.Close())
 	}
 	if err == nil {
 		hash, err = packed.Hash(p)
@@ -102,7 +111,7 @@ func (builtIn) packed(goos, goarch string) (name string, p []byte, hash string, 
 }
 
 func (b builtIn) Hash(goos, goarch string) (string, error) {
-	_, _, hash, err := b.packed(goos, goarch)
+	_, _, hash, err := b.packed(goos, goarch, packed.HeadSize)
 	return hash, err
 }
 
@@ -111,7 +120,7 @@ func (b builtIn) Hash(goos, goarch string) (string, error) {
 var unpacked sync.Map
 
 func (b builtIn) For(goos, goarch string) ([]byte, string, error) {
-	name, p, hash, err := b.packed(goos, goarch)
+	name, p, hash, err := b.packed(goos, goarch, math.MaxInt64)
 	if err != nil {
 		return nil, "", err
 	}

@@ -16,6 +16,9 @@ import (
 // maxRaw bounds what is unpacked.
 const maxRaw = 64 << 20
 
+// HeadSize is how many bytes of a packed shim Hash needs.
+const HeadSize = 8 + sha256.Size
+
 // magic is a skippable frame's (RFC 8878, 3.1.2) with the length of a SHA-256.
 var magic = []byte{0x5c, 0x2a, 0x4d, 0x18, sha256.Size, 0, 0, 0}
 
