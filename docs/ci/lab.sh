@@ -196,7 +196,7 @@ tampered() { # how sloth names them
 consequences() { # what the handlers of a file that was put back do besides
   case $1 in
     web) echo 'h1 nginx.service: reload';;
-    database) printf 'h2 %s\n' 'redis-server.service: restart' 'systemd: unit files';;
+    database) printf 'h2 %s\n' 'redis-server.service: restart';;
   esac
 }
 
